@@ -1,0 +1,273 @@
+//! The catalog snapshot: a document, and the questions the rewriter asks of it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::name::QualifiedName;
+
+/// Names one content of the catalog: equal generations mean equal documents. A fingerprint, not a
+/// counter: a counter would make concurrent schema changes wait for one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
+pub struct Generation(pub u64);
+
+/// How rows of an enabled table are buried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// In place: DELETE becomes an update of `deleted_at`.
+    Mark,
+    /// DELETE passes through; triggers copy the rows to the graveyard.
+    Bin,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    pub name: String,
+    /// True for our own `deleted_at` and `deletion_id`: they do not exist for the client.
+    #[serde(default)]
+    pub hidden: bool,
+    /// `GENERATED ALWAYS AS (...)`: left out of COPY, never written.
+    #[serde(default)]
+    pub generated: bool,
+}
+
+/// One enabled table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    pub oid: u32,
+    pub schema: String,
+    pub name: String,
+    pub mode: Mode,
+    /// True once every sidecar hides tombstones of this table: only then may a DELETE mark.
+    /// False with `Mode::Mark`: hide our columns and tombstones, send DELETE as it is.
+    #[serde(default)]
+    pub marking: bool,
+    /// `pg_class.relkind`: `r` or `p`.
+    pub kind: char,
+    /// In order of `attnum`, dropped ones left out.
+    pub columns: Vec<Column>,
+    /// Columns of the primary key in key order.
+    #[serde(default)]
+    pub primary_key: Vec<String>,
+    /// True if it has inheritance children or is itself a child (partitions not counted).
+    #[serde(default)]
+    pub inherits: bool,
+}
+
+impl Table {
+    pub fn qualified(&self) -> QualifiedName {
+        QualifiedName::new(&self.schema, &self.name)
+    }
+
+    /// Columns the client knows of, in order.
+    pub fn visible_columns(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|column| !column.hidden)
+    }
+
+    /// True if no visible column comes after a hidden one, so that positional lists still fit.
+    pub fn hidden_columns_are_last(&self) -> bool {
+        self.columns
+            .iter()
+            .skip_while(|column| !column.hidden)
+            .all(|column| column.hidden)
+    }
+
+    /// True if reads must hide tombstones and our columns.
+    pub fn is_veiled(&self) -> bool {
+        self.mode == Mode::Mark
+    }
+}
+
+/// Where unqualified relation names are looked up in one session.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct SearchPath {
+    /// In order, implicit ones (`pg_temp_n`, `pg_catalog`) included: `current_schemas(true)`.
+    pub schemas: Vec<String>,
+    /// Name of this session's temporary schema once it exists (`pg_temp_3`); also spelt `pg_temp`.
+    pub temp_schema: Option<String>,
+    /// Names of the relations in it.
+    pub temp_relations: BTreeSet<String>,
+}
+
+/// What a relation name means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolved {
+    Enabled(Arc<Table>),
+    /// Some other relation, or none at all: not ours.
+    Other,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the catalog document of the keeper cannot be read: {0}")]
+pub struct CatalogError(#[from] serde_json::Error);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    /// `server_version_num`, e.g. 150018.
+    server: u32,
+    tables: Vec<Table>,
+    /// Relations that are not enabled but bear the name of one that is, as (schema, name).
+    shadows: Vec<(String, String)>,
+}
+
+/// One generation of facts about one database. Cheap to share, never changed.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    generation: Generation,
+    server_version: u32,
+    /// By name, then by schema: most lookups end at the first level.
+    by_name: HashMap<String, HashMap<String, Option<Arc<Table>>>>,
+    marked: usize,
+}
+
+impl Catalog {
+    /// A database in which nothing is enabled, or where the keeper is not installed.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// Reads the text that `reprieve.catalog_v1()` returned.
+    pub fn from_json(text: &str) -> Result<Self, CatalogError> {
+        let document: Document = serde_json::from_str(text)?;
+        let mut by_name: HashMap<String, HashMap<String, Option<Arc<Table>>>> = HashMap::new();
+        let mut marked = 0;
+        for (schema, name) in document.shadows {
+            by_name.entry(name).or_default().insert(schema, None);
+        }
+        for table in document.tables {
+            marked += usize::from(table.is_veiled());
+            by_name
+                .entry(table.name.clone())
+                .or_default()
+                .insert(table.schema.clone(), Some(Arc::new(table)));
+        }
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        Ok(Self {
+            generation: Generation(hasher.finish()),
+            server_version: document.server,
+            by_name,
+            marked,
+        })
+    }
+
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// `server_version_num`, or 0 where no keeper told us.
+    pub fn server_version(&self) -> u32 {
+        self.server_version
+    }
+
+    /// True if no table is marked: then no statement needs a change.
+    pub fn is_transparent(&self) -> bool {
+        self.marked == 0
+    }
+
+    /// True if an enabled table bears this folded name in some schema: the cheap test that lets
+    /// most statements through unread. Bin tables count: the admin port asks about them too.
+    pub fn knows_name(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// All enabled tables, in no order.
+    pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
+        self.by_name.values().flat_map(HashMap::values).flatten()
+    }
+
+    /// Resolves a folded, possibly qualified relation name as `RangeVarGetRelid` does: a schema
+    /// given decides; otherwise the first schema of the path that has a relation of that name.
+    pub fn resolve(&self, schema: Option<&str>, name: &str, path: &SearchPath) -> Resolved {
+        let Some(schemas) = self.by_name.get(name) else {
+            return Resolved::Other;
+        };
+        let is_temp = |schema: &str| {
+            schema == "pg_temp" || path.temp_schema.as_deref() == Some(schema)
+        };
+        if let Some(schema) = schema {
+            return match schemas.get(schema) {
+                Some(Some(table)) if !is_temp(schema) => Resolved::Enabled(Arc::clone(table)),
+                _ => Resolved::Other,
+            };
+        }
+        for schema in &path.schemas {
+            if is_temp(schema) {
+                if path.temp_relations.contains(name) {
+                    return Resolved::Other;
+                }
+                continue;
+            }
+            match schemas.get(schema) {
+                Some(Some(table)) => return Resolved::Enabled(Arc::clone(table)),
+                Some(None) => return Resolved::Other,
+                None => {}
+            }
+        }
+        Resolved::Other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog() -> Catalog {
+        Catalog::from_json(
+            r#"{"server":150018,
+                "tables":[{"oid":1,"schema":"public","name":"t","mode":"mark","marking":true,
+                  "kind":"r","columns":[{"name":"id"},{"name":"deleted_at","hidden":true}],
+                  "primary_key":["id"]}],
+                "shadows":[["app","t"]]}"#,
+        )
+        .unwrap()
+    }
+
+    fn path(schemas: &[&str]) -> SearchPath {
+        SearchPath {
+            schemas: schemas.iter().map(ToString::to_string).collect(),
+            ..SearchPath::default()
+        }
+    }
+
+    fn is_ours(resolved: &Resolved) -> bool {
+        matches!(resolved, Resolved::Enabled(_))
+    }
+
+    #[test]
+    fn the_first_schema_with_the_name_wins() {
+        let catalog = catalog();
+        assert!(is_ours(&catalog.resolve(None, "t", &path(&["pg_catalog", "public", "app"]))));
+        assert!(!is_ours(&catalog.resolve(None, "t", &path(&["app", "public"]))));
+        assert!(is_ours(&catalog.resolve(Some("public"), "t", &path(&["app"]))));
+        assert!(!is_ours(&catalog.resolve(None, "t", &path(&["other"]))));
+    }
+
+    #[test]
+    fn a_temporary_relation_shadows() {
+        let catalog = catalog();
+        let mut path = path(&["pg_temp_3", "public"]);
+        path.temp_schema = Some("pg_temp_3".into());
+        assert!(is_ours(&catalog.resolve(None, "t", &path)));
+        path.temp_relations.insert("t".into());
+        assert!(!is_ours(&catalog.resolve(None, "t", &path)));
+        assert!(is_ours(&catalog.resolve(Some("public"), "t", &path)));
+    }
+
+    #[test]
+    fn generations_name_contents() {
+        assert_eq!(catalog().generation(), catalog().generation());
+        assert_ne!(catalog().generation(), Catalog::empty().generation());
+    }
+
+    #[test]
+    fn an_unreadable_document_is_an_error() {
+        assert!(Catalog::from_json(r#"{"server":1}"#).is_err());
+    }
+}

@@ -1,0 +1,103 @@
+-- Tables of the keeper. All statements are idempotent: install runs every file in one transaction.
+-- No column here draws from a sequence: nextval() would change what lastval() returns to the client.
+
+CREATE SCHEMA IF NOT EXISTS reprieve;
+
+-- Enabled tables and how their rows are buried.
+CREATE TABLE IF NOT EXISTS reprieve.tables (
+    relid        oid PRIMARY KEY,
+    schema_name  text NOT NULL,      -- as last reconciled: what the ledger prints once the table is gone
+    table_name   text NOT NULL,
+    mode         text NOT NULL CHECK (mode IN ('mark', 'bin')),
+    requested    text NOT NULL CHECK (requested IN ('auto', 'mark', 'bin')),
+    reason       text NOT NULL,      -- why `mode` was chosen, in words a DBA reads
+    -- True once every sidecar hides tombstones: only then may a DELETE mark. Until then deletes of a
+    -- `mark` table are physical and captured.
+    marking      boolean NOT NULL DEFAULT false,
+    enabled_at   timestamptz NOT NULL DEFAULT now(),
+    enabled_by   text NOT NULL DEFAULT session_user
+);
+
+-- The ledger: one row for each client statement that deleted something.
+CREATE TABLE IF NOT EXISTS reprieve.deletions (
+    -- Transaction id * 1,000,000 + running number within the transaction.
+    id               bigint PRIMARY KEY,
+    xid              xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    deleted_at       timestamptz NOT NULL,   -- transaction time, the same as in the rows
+    statement_at     timestamptz NOT NULL DEFAULT statement_timestamp(),
+    role_name        text NOT NULL,          -- current_user of the deleting statement
+    session_role     text NOT NULL,          -- session_user
+    application_name text,
+    client_addr      inet,
+    actor            text,                   -- setting reprieve.actor
+    reason           text,                   -- setting reprieve.reason
+    statement        text                    -- as the client wrote it, where the proxy saw it
+);
+CREATE INDEX IF NOT EXISTS deletions_xid ON reprieve.deletions (xid);
+CREATE INDEX IF NOT EXISTS deletions_statement_at ON reprieve.deletions (statement_at);
+
+-- What a deletion took, table by table, and what of it was brought back or moved since.
+CREATE TABLE IF NOT EXISTS reprieve.deletion_tables (
+    deletion_id  bigint NOT NULL REFERENCES reprieve.deletions ON DELETE CASCADE,
+    relid        oid NOT NULL,
+    schema_name  text NOT NULL,
+    table_name   text NOT NULL,
+    rows         bigint NOT NULL DEFAULT 0,      -- rows deleted, marked or buried
+    relinked     bigint NOT NULL DEFAULT 0,      -- rows that stayed, but whose reference was nulled or defaulted
+    restored     bigint NOT NULL DEFAULT 0,      -- rows brought back since
+    PRIMARY KEY (deletion_id, relid)
+);
+
+-- Rows that physically left an enabled table, whole.
+CREATE TABLE IF NOT EXISTS reprieve.graveyard (
+    deletion_id  bigint NOT NULL,
+    relid        oid NOT NULL,
+    schema_name  text NOT NULL,
+    table_name   text NOT NULL,
+    -- The client's columns (never ours) and, in the same order, what their types' output functions
+    -- printed under pinned settings; NULL for NULL.
+    columns      text[] NOT NULL,
+    data         text[] NOT NULL,
+    -- delete: a physical DELETE; truncate; evict: a tombstone whose key was used again, or that stood
+    -- in the way of the schema; disable: the table is no longer enabled.
+    cause        text NOT NULL CHECK (cause IN ('delete', 'truncate', 'evict', 'disable')),
+    deleted_at   timestamptz NOT NULL,     -- when the row was deleted for the client
+    buried_at    timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX IF NOT EXISTS graveyard_deletion ON reprieve.graveyard (deletion_id, relid);
+CREATE INDEX IF NOT EXISTS graveyard_relid ON reprieve.graveyard (relid);
+
+-- References that SET NULL / SET DEFAULT changed, so that UNDELETE can put them back.
+CREATE TABLE IF NOT EXISTS reprieve.relinks (
+    deletion_id  bigint NOT NULL,
+    relid        oid NOT NULL,               -- the referencing table
+    key_columns  text[] NOT NULL,            -- its primary key (or all columns, if it has none)
+    key_data     text[] NOT NULL,
+    columns      text[] NOT NULL,            -- the columns that were changed
+    old_data     text[] NOT NULL,
+    new_data     text[] NOT NULL
+);
+CREATE INDEX IF NOT EXISTS relinks_deletion ON reprieve.relinks (deletion_id, relid);
+
+-- Acts of the DBA: every undelete, enable, disable.
+CREATE TABLE IF NOT EXISTS reprieve.acts (
+    at           timestamptz NOT NULL DEFAULT clock_timestamp(),
+    xid          xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    role_name    text NOT NULL DEFAULT session_user,
+    verb         text NOT NULL,
+    target       text NOT NULL,
+    result       jsonb
+);
+
+-- Running sidecars and the catalog each of them has published, for two-phase enabling.
+CREATE TABLE IF NOT EXISTS reprieve.proxies (
+    id           text PRIMARY KEY,
+    version      text NOT NULL,
+    catalog_md5  text,                        -- md5 of the catalog document it serves by
+    lease_until  timestamptz NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS reprieve.settings (
+    key    text PRIMARY KEY,                  -- keeper_version, tables.enable, tables.exclude, tables.bin
+    value  text NOT NULL
+);

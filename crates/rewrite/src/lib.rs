@@ -1,0 +1,13 @@
+//! Text and scope in, edits on the client's own bytes or a refusal out. Pure: no sockets, no clock.
+//!
+//! The only user of `sqlparser`. The parser tells *where*; nothing is ever printed from its tree.
+
+mod edits;
+mod plan;
+mod refusal;
+mod scope;
+
+pub use edits::{Edit, Edits};
+pub use plan::{Effect, Plan, Reply, Statement};
+pub use refusal::Refusal;
+pub use scope::{ClientEncoding, Scope};
