@@ -1,1 +1,5 @@
-//! Skeleton.
+//! Bytes <-> frames of the PostgreSQL protocol, version 3, both directions.
+
+mod error;
+
+pub use error::Malformed;
