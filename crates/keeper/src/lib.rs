@@ -1,1 +1,19 @@
-//! Skeleton.
+//! All SQL in our own name: installs the keeper in a database, enables and disables tables, loads
+//! the catalog snapshot and watches for the next one. Nothing here runs on a client's connection.
+
+mod config;
+mod connection;
+mod doctor;
+mod error;
+mod install;
+mod snapshot;
+mod tables;
+mod tls;
+
+pub use config::KeeperConfig;
+pub use connection::{Keeper, Watch};
+pub use doctor::{Finding, IntegrityProblem, Severity};
+pub use error::KeeperError;
+pub use install::{Graveyard, InstallReport, KEEPER_VERSION, UninstallReport};
+pub use snapshot::{Loaded, Sidecar};
+pub use tables::{Progress, RequestedMode, Step, TableSettings, TableState};
