@@ -3,6 +3,10 @@
 //! The only user of `sqlparser`. The parser tells *where*; nothing is ever printed from its tree.
 
 mod edits;
+mod keyword;
+mod lex;
+mod normalise;
+mod parse;
 mod plan;
 mod refusal;
 mod scope;
