@@ -63,7 +63,11 @@ impl Client {
             }
             Target::Unix(path) => Socket::Unix(UnixStream::connect(path)?),
         };
-        Ok(Client { socket, buffer: Vec::new(), key: None })
+        Ok(Client {
+            socket,
+            buffer: Vec::new(),
+            key: None,
+        })
     }
 
     /// Connects and logs in without a password. The error is what the server said.
@@ -81,13 +85,16 @@ impl Client {
             _ => Err(messages
                 .iter()
                 .find(|message| message.tag == b'E')
-                .map_or_else(|| "closed".to_owned(), |message| {
-                    format!(
-                        "{} {}",
-                        message.field(b'C').unwrap_or_default(),
-                        message.field(b'M').unwrap_or_default()
-                    )
-                })),
+                .map_or_else(
+                    || "closed".to_owned(),
+                    |message| {
+                        format!(
+                            "{} {}",
+                            message.field(b'C').unwrap_or_default(),
+                            message.field(b'M').unwrap_or_default()
+                        )
+                    },
+                )),
         }
     }
 
@@ -136,7 +143,12 @@ impl Client {
             match self.fill(deadline) {
                 Ok(0) => return Got::Closed,
                 Ok(_) => {}
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    ) =>
+                {
                     return Got::Quiet;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -156,7 +168,9 @@ impl Client {
     }
 
     fn fill(&mut self, deadline: Instant) -> io::Result<usize> {
-        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let left = deadline
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_millis(1));
         let mut chunk = [0; 65536];
         let count = match &mut self.socket {
             Socket::Tcp(socket) => {
@@ -180,7 +194,10 @@ impl Client {
             return None;
         }
         let frame = self.buffer.drain(..1 + length).collect::<Vec<_>>();
-        Some(Message { tag: frame[0], body: frame[5..].to_vec() })
+        Some(Message {
+            tag: frame[0],
+            body: frame[5..].to_vec(),
+        })
     }
 
     /// All messages up to ReadyForQuery, or to the end of the connection. Panics if neither comes in time.
@@ -238,13 +255,19 @@ impl Client {
 
     /// The first column of the first row.
     pub fn value(&mut self, sql: &str) -> String {
-        self.run(sql).into_iter().next().unwrap_or_else(|| panic!("no row from: {sql}"))
+        self.run(sql)
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| panic!("no row from: {sql}"))
     }
 
     /// The tag of the last statement of a Query that must succeed.
     pub fn command(&mut self, sql: &str) -> String {
         let messages = self.query(sql);
-        assert!(messages.iter().all(|message| message.tag != b'E'), "{sql}: {messages:?}");
+        assert!(
+            messages.iter().all(|message| message.tag != b'E'),
+            "{sql}: {messages:?}"
+        );
         messages
             .iter()
             .rev()
@@ -260,9 +283,11 @@ pub fn rows(messages: &[Message]) -> Vec<String> {
         .filter(|message| message.tag == b'D')
         .map(|message| {
             let columns = message.columns();
-            let texts = columns
-                .iter()
-                .map(|value| value.as_deref().map_or(String::new(), |value| String::from_utf8_lossy(value).into_owned()));
+            let texts = columns.iter().map(|value| {
+                value.as_deref().map_or(String::new(), |value| {
+                    String::from_utf8_lossy(value).into_owned()
+                })
+            });
             texts.collect::<Vec<_>>().join("|")
         })
         .collect()

@@ -21,7 +21,9 @@ pub fn bin_dir() -> PathBuf {
             .flatten()
             .flatten()
             .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-            .filter(|version| Path::new(&format!("/usr/lib/postgresql/{version}/bin/initdb")).exists())
+            .filter(|version| {
+                Path::new(&format!("/usr/lib/postgresql/{version}/bin/initdb")).exists()
+            })
             .max()
             .expect("no PostgreSQL server below /usr/lib/postgresql: `make test` installs it");
         PathBuf::from(format!("/usr/lib/postgresql/{newest}/bin"))
@@ -69,7 +71,18 @@ impl Cluster {
             run(Command::new("chown").args(["-R", "postgres:"]).arg(&dir));
         }
         let mut initdb = as_server_user(&bin_dir().join("initdb"));
-        initdb.args(["-N", "--no-instructions", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-D"]);
+        initdb.args([
+            "-N",
+            "--no-instructions",
+            "-A",
+            "trust",
+            "-U",
+            "postgres",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "-D",
+        ]);
         run(initdb.arg(&data));
         let port = free_port();
         let mut conf = format!(
@@ -81,7 +94,8 @@ impl Cluster {
         if let Some((certificate, key)) = &options.tls {
             let own_key = dir.join("server.key");
             std::fs::copy(key, &own_key).expect("copy the key");
-            std::fs::set_permissions(&own_key, std::fs::Permissions::from_mode(0o600)).expect("chmod");
+            std::fs::set_permissions(&own_key, std::fs::Permissions::from_mode(0o600))
+                .expect("chmod");
             if is_root() {
                 run(Command::new("chown").arg("postgres:").arg(&own_key));
             }
@@ -91,14 +105,20 @@ impl Cluster {
                 own_key.display()
             );
         }
-        let previous = std::fs::read_to_string(data.join("postgresql.conf")).expect("postgresql.conf");
+        let previous =
+            std::fs::read_to_string(data.join("postgresql.conf")).expect("postgresql.conf");
         std::fs::write(data.join("postgresql.conf"), previous + &conf).expect("postgresql.conf");
         if let Some(hba) = &options.hba {
             std::fs::write(data.join("pg_hba.conf"), hba).expect("pg_hba.conf");
         }
         let directory = Guarded::directory(&dir);
         let server = launch(&dir);
-        let cluster = Cluster { dir, port, server, _directory: directory };
+        let cluster = Cluster {
+            dir,
+            port,
+            server,
+            _directory: directory,
+        };
         cluster.wait();
         cluster
             .superuser("postgres")
@@ -136,17 +156,20 @@ impl Cluster {
 
     /// A connection as the superuser, over the unix socket.
     pub fn superuser(&self, database: &str) -> Client {
-        Client::connect(&Target::unix(&self.dir, self.port), "postgres", database).expect("the superuser connects")
+        Client::connect(&Target::unix(&self.dir, self.port), "postgres", database)
+            .expect("the superuser connects")
     }
 
     /// Makes a database owned by `app`.
     pub fn create_database(&self, name: &str) {
-        self.superuser("postgres").run(&format!("CREATE DATABASE {name} OWNER app"));
+        self.superuser("postgres")
+            .run(&format!("CREATE DATABASE {name} OWNER app"));
     }
 
     /// Drops a database and whoever is connected to it.
     pub fn drop_database(&self, name: &str) {
-        self.superuser("postgres").run(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+        self.superuser("postgres")
+            .run(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
     }
 
     /// Ends the server at once, as a crash does, without starting it again.
@@ -192,12 +215,15 @@ fn as_server_user(program: &Path) -> Command {
         return Command::new(program);
     }
     let mut command = Command::new("setpriv");
-    command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]).arg(program);
+    command
+        .args(["--reuid=postgres", "--regid=postgres", "--init-groups"])
+        .arg(program);
     command.current_dir("/");
     command
 }
 
 /// Whether this process runs as root.
 pub fn is_root() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == 0)
+    std::fs::metadata("/proc/self")
+        .is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == 0)
 }

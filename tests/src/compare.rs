@@ -5,7 +5,10 @@ use crate::message::{Detail, Message};
 
 /// Messages as lines.
 pub fn lines(messages: &[Message], detail: Detail) -> Vec<String> {
-    messages.iter().map(|message| message.line(detail)).collect()
+    messages
+        .iter()
+        .map(|message| message.line(detail))
+        .collect()
 }
 
 /// What came, as a line, whatever it was.

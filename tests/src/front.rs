@@ -64,7 +64,9 @@ pub fn query(sql: &str) -> Vec<u8> {
 pub fn parse(name: &str, sql: &str, types: &[u32]) -> Vec<u8> {
     let mut body = [cstr(name), cstr(sql)].concat();
     body.extend_from_slice(&(types.len() as u16).to_be_bytes());
-    types.iter().for_each(|oid| body.extend_from_slice(&oid.to_be_bytes()));
+    types
+        .iter()
+        .for_each(|oid| body.extend_from_slice(&oid.to_be_bytes()));
     frame(b'P', &body)
 }
 
@@ -96,7 +98,10 @@ pub fn describe_portal(name: &str) -> Vec<u8> {
 }
 
 pub fn execute(portal: &str, rows_max: u32) -> Vec<u8> {
-    frame(b'E', &[cstr(portal), rows_max.to_be_bytes().to_vec()].concat())
+    frame(
+        b'E',
+        &[cstr(portal), rows_max.to_be_bytes().to_vec()].concat(),
+    )
 }
 
 pub fn close_statement(name: &str) -> Vec<u8> {

@@ -44,7 +44,10 @@ impl Message {
             b'D' => data_row(&mut body)?,
             b't' => {
                 let count = body.u16()?;
-                (0..count).map(|_| body.u32().map(oid)).collect::<Option<Vec<_>>>()?.join(" ")
+                (0..count)
+                    .map(|_| body.u32().map(oid))
+                    .collect::<Option<Vec<_>>>()?
+                    .join(" ")
             }
             b'E' | b'N' => fields(&mut body, detail)?,
             b'A' => {
@@ -53,7 +56,9 @@ impl Message {
             }
             _ => text(body.take_rest()),
         };
-        body.0.is_empty().then(|| format!("{tag} {rest}").trim_end().to_owned())
+        body.0
+            .is_empty()
+            .then(|| format!("{tag} {rest}").trim_end().to_owned())
     }
 
     /// The value of a field of an ErrorResponse or NoticeResponse.
@@ -73,7 +78,9 @@ impl Message {
         assert_eq!(self.tag, b'D', "not a DataRow");
         let mut body = Body(&self.body);
         let count = body.u16().expect("a column count");
-        (0..count).map(|_| body.value().expect("a column")).collect()
+        (0..count)
+            .map(|_| body.value().expect("a column"))
+            .collect()
     }
 
     /// The tag of a CommandComplete.
@@ -91,7 +98,9 @@ fn row_description(body: &mut Body<'_>) -> Option<String> {
         let attribute = body.u16()?;
         let (kind, size) = (oid(body.u32()?), body.u16()? as i16);
         let (modifier, format) = (body.u32()? as i32, body.u16()?);
-        columns.push(format!("{name}({table}.{attribute} type {kind} size {size} mod {modifier} format {format})"));
+        columns.push(format!(
+            "{name}({table}.{attribute} type {kind} size {size} mod {modifier} format {format})"
+        ));
     }
     Some(columns.join(" "))
 }
@@ -124,7 +133,11 @@ fn fields(body: &mut Body<'_>, detail: Detail) -> Option<String> {
 }
 
 fn oid(oid: u32) -> String {
-    if oid >= FIRST_USER_OID { "user".to_owned() } else { oid.to_string() }
+    if oid >= FIRST_USER_OID {
+        "user".to_owned()
+    } else {
+        oid.to_string()
+    }
 }
 
 /// Bytes as text; what is not printable or not UTF-8 in hexadecimal.
@@ -133,12 +146,17 @@ pub fn text(bytes: &[u8]) -> String {
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
             if c.is_control() || c == '\\' {
-                c.to_string().bytes().for_each(|byte| out += &format!("\\x{byte:02x}"));
+                c.to_string()
+                    .bytes()
+                    .for_each(|byte| out += &format!("\\x{byte:02x}"));
             } else {
                 out.push(c);
             }
         }
-        chunk.invalid().iter().for_each(|byte| out += &format!("\\x{byte:02x}"));
+        chunk
+            .invalid()
+            .iter()
+            .for_each(|byte| out += &format!("\\x{byte:02x}"));
     }
     out
 }
@@ -189,18 +207,36 @@ mod tests {
 
     #[test]
     fn user_oids_and_error_places_are_the_only_things_left_out() {
-        let error = Message { tag: b'E', body: b"SERROR\0C42P01\0P15\0Fparse.c\0L7\0Rx\0\0".to_vec() };
-        assert_eq!(error.line(Detail::Meaning), r#"E S="ERROR" C="42P01" P="15""#);
-        assert_eq!(error.line(Detail::Exact), r#"E S="ERROR" C="42P01" P="15" F="parse.c" L="7" R="x""#);
-        let types = Message { tag: b't', body: vec![0, 2, 0, 0, 0, 23, 0, 0, 0x40, 1] };
+        let error = Message {
+            tag: b'E',
+            body: b"SERROR\0C42P01\0P15\0Fparse.c\0L7\0Rx\0\0".to_vec(),
+        };
+        assert_eq!(
+            error.line(Detail::Meaning),
+            r#"E S="ERROR" C="42P01" P="15""#
+        );
+        assert_eq!(
+            error.line(Detail::Exact),
+            r#"E S="ERROR" C="42P01" P="15" F="parse.c" L="7" R="x""#
+        );
+        let types = Message {
+            tag: b't',
+            body: vec![0, 2, 0, 0, 0, 23, 0, 0, 0x40, 1],
+        };
         assert_eq!(types.line(Detail::Exact), "t 23 user");
     }
 
     #[test]
     fn a_body_that_does_not_fit_says_so() {
-        let row = Message { tag: b'D', body: vec![0, 1, 0, 0, 0, 9, b'x'] };
+        let row = Message {
+            tag: b'D',
+            body: vec![0, 1, 0, 0, 0, 9, b'x'],
+        };
         assert!(row.line(Detail::Exact).contains("malformed"));
-        let trailing = Message { tag: b'S', body: b"a\0b\0c".to_vec() };
+        let trailing = Message {
+            tag: b'S',
+            body: b"a\0b\0c".to_vec(),
+        };
         assert!(trailing.line(Detail::Exact).contains("malformed"));
     }
 }

@@ -20,7 +20,11 @@ impl Pair {
         let plain = Cluster::start();
         let behind = Cluster::start();
         let proxy = (!direct()).then(|| Proxy::start(behind.port(), enable));
-        Pair { proxy, behind, plain }
+        Pair {
+            proxy,
+            behind,
+            plain,
+        }
     }
 
     /// The oracle.
@@ -40,7 +44,9 @@ impl Pair {
 
     /// Where the thing under test listens.
     pub fn tried(&self) -> Target {
-        self.proxy.as_ref().map_or_else(|| self.behind.target(), Proxy::app)
+        self.proxy
+            .as_ref()
+            .map_or_else(|| self.behind.target(), Proxy::app)
     }
 
     /// Makes a database owned by `app` on both sides.
@@ -78,14 +84,18 @@ pub fn settle(cluster: &Cluster, database: &str) {
         if waiting == 0 {
             return;
         }
-        assert!(started.elapsed() < Duration::from_secs(20), "tables never start to mark: {catalog}");
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "tables never start to mark: {catalog}"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
 /// The catalog document of a database with the keeper.
 pub fn catalog(client: &mut Client) -> serde_json::Value {
-    serde_json::from_str(&client.value("SELECT reprieve.catalog_v1()")).expect("the catalog is JSON")
+    serde_json::from_str(&client.value("SELECT reprieve.catalog_v1()"))
+        .expect("the catalog is JSON")
 }
 
 /// Whether the tests try a second PostgreSQL in place of the proxy.

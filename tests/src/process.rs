@@ -31,7 +31,12 @@ pub struct Guarded {
 
 impl Guarded {
     /// Starts `command` with its output in `log`. At the end it gets `signal`, and `remove` is removed.
-    pub fn start(command: &mut Command, signal: &str, remove: Option<&Path>, log: &Path) -> Guarded {
+    pub fn start(
+        command: &mut Command,
+        signal: &str,
+        remove: Option<&Path>,
+        log: &Path,
+    ) -> Guarded {
         let mut guard = Command::new("sh");
         guard.args(["-c", GUARD, "guard", signal]);
         guard.arg(remove.unwrap_or(Path::new(""))).arg(log);
@@ -58,7 +63,12 @@ impl Guarded {
 
     /// Removes `dir` when it is dropped, or when this process has died.
     pub fn directory(dir: &Path) -> Guarded {
-        Guarded::start(Command::new("sleep").arg("infinity"), "TERM", Some(dir), Path::new("/dev/null"))
+        Guarded::start(
+            Command::new("sleep").arg("infinity"),
+            "TERM",
+            Some(dir),
+            Path::new("/dev/null"),
+        )
     }
 
     /// The pid of the guarded process, not of its guard.
@@ -73,8 +83,14 @@ impl Guarded {
 
     /// Whether the guarded process still runs.
     pub fn alive(&self) -> bool {
-        std::fs::read_to_string(format!("/proc/{}/stat", self.pid))
-            .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'))
+        std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).is_ok_and(|stat| {
+            !stat
+                .rsplit(')')
+                .next()
+                .unwrap_or("")
+                .trim_start()
+                .starts_with('Z')
+        })
     }
 }
 

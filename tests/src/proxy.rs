@@ -40,15 +40,30 @@ impl Proxy {
         let directory = Guarded::directory(&dir);
         let (app, admin, http) = (free_port(), free_port(), free_port());
         let mut environment = vec![
-            ("REPRIEVE__LISTEN__APP".to_owned(), format!("127.0.0.1:{app}")),
-            ("REPRIEVE__LISTEN__ADMIN".to_owned(), format!("127.0.0.1:{admin}")),
-            ("REPRIEVE__LISTEN__HTTP".to_owned(), format!("127.0.0.1:{http}")),
-            ("REPRIEVE__UPSTREAM__URL".to_owned(), format!("postgres://127.0.0.1:{upstream}")),
+            (
+                "REPRIEVE__LISTEN__APP".to_owned(),
+                format!("127.0.0.1:{app}"),
+            ),
+            (
+                "REPRIEVE__LISTEN__ADMIN".to_owned(),
+                format!("127.0.0.1:{admin}"),
+            ),
+            (
+                "REPRIEVE__LISTEN__HTTP".to_owned(),
+                format!("127.0.0.1:{http}"),
+            ),
+            (
+                "REPRIEVE__UPSTREAM__URL".to_owned(),
+                format!("postgres://127.0.0.1:{upstream}"),
+            ),
             (
                 "REPRIEVE__KEEPER__URL".to_owned(),
                 format!("postgres://postgres@127.0.0.1:{upstream}/postgres"),
             ),
-            ("REPRIEVE__KEEPER__AUTO_INSTALL".to_owned(), (!enable.is_empty()).to_string()),
+            (
+                "REPRIEVE__KEEPER__AUTO_INSTALL".to_owned(),
+                (!enable.is_empty()).to_string(),
+            ),
             ("REPRIEVE__TABLES__ENABLE".to_owned(), enable.to_owned()),
         ];
         for (key, value) in more {
@@ -56,7 +71,15 @@ impl Proxy {
             environment.push(((*key).to_owned(), (*value).to_owned()));
         }
         let process = launch(&dir, &environment);
-        let proxy = Proxy { dir, app, admin, http, process, environment, _directory: directory };
+        let proxy = Proxy {
+            dir,
+            app,
+            admin,
+            http,
+            process,
+            environment,
+            _directory: directory,
+        };
         proxy.wait();
         proxy
     }
@@ -65,7 +88,11 @@ impl Proxy {
         let started = Instant::now();
         while http_status(self.http, "/readyz") != Some(200) {
             assert!(self.process.alive(), "the proxy ended:\n{}", self.log());
-            assert!(started.elapsed() < READY_TIME_MAX, "the proxy is not ready:\n{}", self.log());
+            assert!(
+                started.elapsed() < READY_TIME_MAX,
+                "the proxy is not ready:\n{}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -109,12 +136,14 @@ impl Proxy {
 
     /// A connection through the app port as the ordinary role.
     pub fn connect(&self, database: &str) -> Client {
-        Client::connect(&self.app(), "app", database).unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
+        Client::connect(&self.app(), "app", database)
+            .unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
     }
 
     /// A connection to the admin port as the superuser.
     pub fn connect_admin(&self, database: &str) -> Client {
-        Client::connect(&self.admin(), "postgres", database).unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
+        Client::connect(&self.admin(), "postgres", database)
+            .unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
     }
 
     /// What the proxy logged.
@@ -154,7 +183,11 @@ pub fn binary() -> PathBuf {
         },
         PathBuf::from,
     );
-    assert!(path.exists(), "{} is missing: `cargo build -p reprieve` (make test does)", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: `cargo build -p reprieve` (make test does)",
+        path.display()
+    );
     path
 }
 
@@ -168,7 +201,11 @@ pub fn http_status(port: u16, path: &str) -> Option<u16> {
 pub fn http_get(port: u16, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let status = answer.split(' ').nth(1)?.parse().ok()?;

@@ -12,13 +12,23 @@ pub struct Span {
 
 /// The statements of a text, without comments before them and without their semicolons.
 pub fn statements(text: &str) -> Vec<&str> {
-    spans(text).into_iter().map(|span| &text[span.start..span.end]).collect()
+    spans(text)
+        .into_iter()
+        .map(|span| &text[span.start..span.end])
+        .collect()
 }
 
 /// The same with their places. A backslash at statement level starts a psql command, which lasts to the end of the line
 /// and sends what stands before it.
 pub fn spans(text: &str) -> Vec<Span> {
-    let mut splitter = Splitter { text: text.as_bytes(), at: 0, start: None, parens: 0, words: Vec::new(), blocks: 0 };
+    let mut splitter = Splitter {
+        text: text.as_bytes(),
+        at: 0,
+        start: None,
+        parens: 0,
+        words: Vec::new(),
+        blocks: 0,
+    };
     let mut out = Vec::new();
     while splitter.at < splitter.text.len() {
         splitter.step(&mut out);
@@ -58,7 +68,9 @@ impl Splitter<'_> {
             c if c.is_ascii_whitespace() => self.at += 1,
             b'\'' => self.take(quoted_length(rest, b'\'', false)),
             b'"' => self.take(quoted_length(rest, b'"', false)),
-            b'E' | b'e' if rest.get(1) == Some(&b'\'') => self.take(1 + quoted_length(&rest[1..], b'\'', true)),
+            b'E' | b'e' if rest.get(1) == Some(&b'\'') => {
+                self.take(1 + quoted_length(&rest[1..], b'\'', true))
+            }
             b'$' => self.take(dollar_length(rest)),
             b'(' => {
                 self.parens += 1;
@@ -79,7 +91,10 @@ impl Splitter<'_> {
     }
 
     fn word(&mut self, rest: &[u8]) {
-        let length = rest.iter().take_while(|c| is_word(**c) || **c == b'$').count();
+        let length = rest
+            .iter()
+            .take_while(|c| is_word(**c) || **c == b'$')
+            .count();
         let word = String::from_utf8_lossy(&rest[..length]).to_ascii_lowercase();
         self.take(length);
         if self.parens == 0 && self.is_routine() {
@@ -99,14 +114,19 @@ impl Splitter<'_> {
         let words = self.words.iter().map(String::as_str).collect::<Vec<_>>();
         matches!(
             words.as_slice(),
-            ["create", "function" | "procedure", ..] | ["create", "or", "replace", "function" | "procedure", ..]
+            ["create", "function" | "procedure", ..]
+                | ["create", "or", "replace", "function" | "procedure", ..]
         )
     }
 
     fn finish(&mut self, end: usize, psql: bool, out: &mut Vec<Span>) {
         if let Some(start) = self.start.take() {
             let length = self.text[start..end].trim_ascii_end().len();
-            out.push(Span { start, end: start + length, psql });
+            out.push(Span {
+                start,
+                end: start + length,
+                psql,
+            });
         }
         self.parens = 0;
         self.blocks = 0;
@@ -201,7 +221,10 @@ mod tests {
     #[test]
     fn psql_commands_end_with_the_line() {
         let text = "\\d t\nselect 1 \\gset\nselect $1;";
-        assert_eq!(statements(text), vec!["\\d t", "select 1 \\gset", "select $1"]);
+        assert_eq!(
+            statements(text),
+            vec!["\\d t", "select 1 \\gset", "select $1"]
+        );
         assert!(spans(text)[1].psql && !spans(text)[2].psql);
     }
 }

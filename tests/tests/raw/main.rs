@@ -1,0 +1,111 @@
+//! The same bytes to PostgreSQL and to the proxy must bring the same messages back, in the same order.
+//!
+//! Every script runs twice: with nothing enabled, where errors must agree to the source line, and with every table
+//! enabled.
+
+mod extended;
+mod simple;
+mod startup;
+mod steps;
+
+use std::sync::{Arc, LazyLock};
+
+use libtest_mimic::{Arguments, Trial};
+use tests::client::Client;
+use tests::compare::difference;
+use tests::message::Detail;
+use tests::{Cluster, Pair};
+
+use steps::{Script, play};
+
+const SETUP: &str = "
+CREATE TABLE t (id int PRIMARY KEY, name text, amount numeric(8,2));
+INSERT INTO t SELECT n, 'name ' || n, n * 1.5 FROM generate_series(1, 6) n;
+CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t ON DELETE CASCADE);
+INSERT INTO c SELECT n, 1 + n % 6 FROM generate_series(1, 12) n;
+CREATE TABLE deferred (id int PRIMARY KEY, t_id int REFERENCES t DEFERRABLE INITIALLY DEFERRED);
+CREATE FUNCTION fail(text) RETURNS int LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION '%', $1 USING DETAIL = 'd', HINT = 'h'; END$$;
+CREATE FUNCTION say(text) RETURNS int LANGUAGE plpgsql AS $$BEGIN RAISE NOTICE '%', $1; RETURN 1; END$$;
+";
+
+/// A pair with a template that has tables, rows and (at the proxy) tombstones.
+struct Bench {
+    pair: Pair,
+    detail: Detail,
+}
+
+impl Bench {
+    fn start(enable: &str, detail: Detail) -> Bench {
+        let pair = Pair::start(enable);
+        pair.create_database("template_raw");
+        for (target, settle) in [(pair.plain().target(), false), (pair.tried(), true)] {
+            let mut app = Client::connect(&target, "app", "template_raw").expect("app connects");
+            app.run(SETUP);
+            if settle && !enable.is_empty() {
+                pair.settle("template_raw");
+            }
+            assert_eq!(app.command("DELETE FROM t WHERE id = 6"), "DELETE 1");
+        }
+        Bench { pair, detail }
+    }
+
+    fn database(&self, name: &str) {
+        for cluster in [self.pair.plain(), self.pair.behind()] {
+            copy_database(cluster, "template_raw", name);
+        }
+    }
+
+    fn compare(&self, script: &Script) -> Result<(), String> {
+        let name = script.name;
+        self.database(name);
+        let plain = play(
+            &self.pair.plain().target(),
+            name,
+            &script.steps,
+            self.detail,
+        );
+        let tried = play(&self.pair.tried(), name, &script.steps, self.detail);
+        self.pair.drop_database(name);
+        if std::env::var_os("REPRIEVE_TEST_SHOW").is_some() {
+            println!("== {name}\n{}", plain.join("\n"));
+        }
+        difference(&plain, &tried).map_or(Ok(()), Err)
+    }
+}
+
+/// Copies a database that nobody may be connected to; the keeper's connection to it closes soon after its last client.
+fn copy_database(cluster: &Cluster, from: &str, to: &str) {
+    let mut superuser = cluster.superuser("postgres");
+    let mut last = String::new();
+    for _ in 0..200 {
+        match superuser.try_run(&format!("CREATE DATABASE {to} TEMPLATE {from} OWNER app")) {
+            Ok(_) => return,
+            Err(error) if error.starts_with("55006") => last = error,
+            Err(error) => panic!("{error}"),
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("the template is never free: {last}");
+}
+
+static NOTHING: LazyLock<Bench> = LazyLock::new(|| Bench::start("", Detail::Exact));
+static EVERYTHING: LazyLock<Bench> = LazyLock::new(|| Bench::start("*.*", Detail::Meaning));
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(4);
+    let scripts = [simple::scripts(), extended::scripts(), startup::scripts()].concat();
+    let mut trials = Vec::new();
+    for script in scripts.into_iter().map(Arc::new) {
+        for (setting, bench) in [("nothing_enabled", &NOTHING), ("all_enabled", &EVERYTHING)] {
+            let script = Arc::clone(&script);
+            trials.push(Trial::test(
+                format!("{setting}::{}", script.name),
+                move || Ok(bench.compare(&script)?),
+            ));
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // The clusters live in statics, which are never dropped: their guards end them when this process ends.
+    conclusion.exit();
+}
