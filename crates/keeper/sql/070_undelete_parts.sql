@@ -1,0 +1,185 @@
+-- What UNDELETE is made of: who may, which rows, how a table is spoken to. Internal: nobody but the
+-- keeper's own functions may execute any of it.
+
+-- Rows chosen one by one, where a whole deletion is not what is restored. Rows live here only while
+-- the undelete runs; nothing is lost with them in a crash.
+CREATE UNLOGGED TABLE IF NOT EXISTS reprieve.undelete_picks (
+    act          xid8 NOT NULL,
+    relid        oid NOT NULL,        -- where the row lies, or lay
+    source       "char" NOT NULL,     -- t: a tombstone; g: a row of the graveyard
+    tid          tid NOT NULL,        -- in the table, or in reprieve.graveyard
+    deletion_id  bigint NOT NULL,
+    blocked      text                 -- why the row cannot come back; NULL if it can
+);
+CREATE INDEX IF NOT EXISTS undelete_picks_row ON reprieve.undelete_picks (act, relid, source, tid);
+
+-- The tables an undelete touches, while it runs.
+CREATE UNLOGGED TABLE IF NOT EXISTS reprieve.undelete_tables (
+    act          xid8 NOT NULL,
+    relid        oid NOT NULL,        -- of a partition: its root
+    label        text NOT NULL,
+    marked       boolean NOT NULL,    -- it has our columns
+    gone         boolean NOT NULL,    -- the table is no more
+    tombstones   bigint NOT NULL DEFAULT 0,
+    graves       bigint NOT NULL DEFAULT 0,
+    relinks      bigint NOT NULL DEFAULT 0,
+    restored     bigint NOT NULL DEFAULT 0,
+    relinked     bigint NOT NULL DEFAULT 0,
+    skipped      bigint NOT NULL DEFAULT 0,
+    notes        text[] NOT NULL DEFAULT '{}',
+    PRIMARY KEY (act, relid)
+);
+
+CREATE INDEX IF NOT EXISTS acts_open ON reprieve.acts (xid) WHERE result IS NULL;
+
+-- 42501 unless whoever called is a member of reprieve_admin. Read inside SECURITY DEFINER functions,
+-- where current_user is the keeper: the caller is the role that SET ROLE chose, or session_user.
+CREATE OR REPLACE FUNCTION reprieve.require_admin(what text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    caller text := CASE current_setting('role') WHEN 'none' THEN session_user::text ELSE current_setting('role') END;
+BEGIN
+    IF NOT pg_has_role(caller, 'reprieve_admin', 'MEMBER') THEN
+        RAISE EXCEPTION 'permission denied: % is for members of reprieve_admin', what
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('GRANT reprieve_admin TO %I;', caller);
+    END IF;
+END $$;
+
+-- True while an undelete of this transaction writes: the keeper's own triggers then neither check,
+-- follow nor count. The setting alone can be forged by anybody, the open act cannot.
+CREATE OR REPLACE FUNCTION reprieve.undeleting() RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(current_setting('reprieve.undelete', true), '') = 'on'
+       AND EXISTS (SELECT FROM reprieve.acts a
+                    WHERE a.xid = pg_current_xact_id_if_assigned() AND a.result IS NULL)
+$$;
+
+-- The root of a partition tree; the table itself if it is in none, or is no more.
+CREATE OR REPLACE FUNCTION reprieve.root_of(relid oid) RETURNS oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce((SELECT pg_partition_root(c.oid)::oid FROM pg_class c
+                      WHERE c.oid = $1 AND (c.relispartition OR c.relkind = 'p')), $1)
+$$;
+
+-- The table and its partitions, as an array of oids.
+CREATE OR REPLACE FUNCTION reprieve.members_of(relid oid) RETURNS oid[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce((SELECT array_agg(p.relid::oid) FROM pg_class c, pg_partition_tree(c.oid) p
+                      WHERE c.oid = $1 AND (c.relispartition OR c.relkind = 'p')), ARRAY[$1])
+$$;
+
+-- How the table is named in FROM: with ONLY, unless its rows lie in partitions.
+CREATE OR REPLACE FUNCTION reprieve.from_clause(relid oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END || c.oid::regclass::text
+      FROM pg_class c WHERE c.oid = $1
+$$;
+
+CREATE OR REPLACE FUNCTION reprieve.has_marks(relid oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT count(*) = 2 FROM pg_attribute a
+     WHERE a.attrelid = $1 AND NOT a.attisdropped
+       AND (a.attname, a.atttypid) IN (('deleted_at', 'timestamptz'::regtype), ('deletion_id', 'bigint'::regtype))
+$$;
+
+-- The condition that a row `alias` of a marked table, or of the graveyard, is to be restored.
+-- $1 in the statement is the array of deletion ids, $2 the running act.
+CREATE OR REPLACE FUNCTION reprieve.chosen(source "char", relid oid, alias text, picked boolean) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE
+        WHEN NOT picked AND source = 't' THEN format('%s.deletion_id = ANY ($1)', alias)
+        WHEN NOT picked THEN format('%1$s.deletion_id = ANY ($1) AND %1$s.relid = ANY (%2$L::pg_catalog.oid[])',
+                                    alias, reprieve.members_of(relid))
+        WHEN source = 't' THEN format(
+            'EXISTS (SELECT FROM reprieve.undelete_picks k WHERE k.act = $2 AND k.relid = %1$s.tableoid'
+            ' AND k.source = ''t'' AND k.tid = %1$s.ctid AND k.blocked IS NULL)', alias)
+        ELSE format(
+            '%1$s.relid = ANY (%2$L::pg_catalog.oid[]) AND EXISTS (SELECT FROM reprieve.undelete_picks k'
+            ' WHERE k.act = $2 AND k.relid = %1$s.relid AND k.source = ''g'' AND k.tid = %1$s.ctid'
+            ' AND k.blocked IS NULL)', alias, reprieve.members_of(relid))
+    END
+$$;
+
+-- SQL that reads the text `expression` as a value of a type exactly as its input function does. A
+-- cast does that too, unless somebody made a cast function from text.
+CREATE OR REPLACE FUNCTION reprieve.read_as(expression text, type_id oid) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    base oid := type_id;
+    input regprocedure;
+BEGIN
+    WHILE (SELECT typtype = 'd' FROM pg_type WHERE oid = base) LOOP
+        SELECT typbasetype INTO base FROM pg_type WHERE oid = base;
+    END LOOP;
+    IF EXISTS (SELECT FROM pg_cast WHERE castsource = 'text'::regtype AND casttarget = base AND castmethod = 'f') THEN
+        SELECT typinput::oid INTO input FROM pg_type WHERE oid = base;
+        expression := format('%s(pg_catalog.textout(%s)%s)', input::oid::regproc, expression,
+            (SELECT CASE pronargs WHEN 3 THEN format(', %s, -1', base) ELSE '' END FROM pg_proc WHERE oid = input));
+        IF base = type_id THEN
+            RETURN expression;
+        END IF;
+    END IF;
+    RETURN format('(%s)::%s', expression, format_type(type_id, -1));
+END $$;
+
+-- A column of a graveyard row, typed. `columns` is the row's column list if it is known.
+CREATE OR REPLACE FUNCTION reprieve.grave_column(alias text, relid oid, column_name name, columns text[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT reprieve.read_as(
+        CASE WHEN columns IS NULL
+             THEN format('%1$s.data[pg_catalog.array_position(%1$s.columns, %2$L::text)]', alias, column_name)
+             ELSE format('%s.data[%s]', alias, array_position(columns, column_name::text)) END,
+        a.atttypid)
+      FROM pg_attribute a WHERE a.attrelid = $2 AND a.attname = $3 AND NOT a.attisdropped
+$$;
+
+-- `parent = child` as the foreign key itself compares: its operator, the referenced column's collation.
+CREATE OR REPLACE FUNCTION reprieve.key_match(con oid, parent_alias text, child_alias text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT string_agg(
+        format('%s.%I%s OPERATOR(%I.%s) %s.%I%s%s',
+               parent_alias, p.attname, CASE WHEN o.oprleft NOT IN (p.atttypid) AND lt.typtype <> 'p'
+                                             THEN '::' || format_type(o.oprleft, -1) ELSE '' END,
+               n.nspname, o.oprname,
+               child_alias, c.attname, CASE WHEN o.oprright NOT IN (c.atttypid) AND rt.typtype <> 'p'
+                                            THEN '::' || format_type(o.oprright, -1) ELSE '' END,
+               CASE WHEN p.attcollation <> c.attcollation AND p.attcollation <> 0
+                    THEN (SELECT format(' COLLATE %I.%I', ln.nspname, l.collname)
+                            FROM pg_collation l JOIN pg_namespace ln ON ln.oid = l.collnamespace
+                           WHERE l.oid = p.attcollation) ELSE '' END),
+        ' AND ' ORDER BY k.i)
+      FROM pg_constraint f
+      CROSS JOIN LATERAL unnest(f.conkey, f.confkey, f.conpfeqop) WITH ORDINALITY AS k(child, parent, op, i)
+      JOIN pg_attribute c ON c.attrelid = f.conrelid AND c.attnum = k.child
+      JOIN pg_attribute p ON p.attrelid = f.confrelid AND p.attnum = k.parent
+      JOIN pg_operator o ON o.oid = k.op
+      JOIN pg_namespace n ON n.oid = o.oprnamespace
+      JOIN pg_type lt ON lt.oid = o.oprleft
+      JOIN pg_type rt ON rt.oid = o.oprright
+     WHERE f.oid = con
+$$;
+
+-- Foreign keys that bind: not the copies that partitions carry, not NOT ENFORCED ones.
+CREATE OR REPLACE VIEW reprieve.foreign_keys AS
+    SELECT f.oid AS con, f.conname, f.conrelid, f.confrelid, f.conkey, f.confkey, f.confdeltype,
+           reprieve.root_of(f.conrelid) AS child_root, reprieve.root_of(f.confrelid) AS parent_root
+      FROM pg_catalog.pg_constraint f
+     WHERE f.contype = 'f' AND f.conparentid = 0
+       AND coalesce((pg_catalog.to_jsonb(f) ->> 'conenforced')::boolean, true)
+       AND NOT coalesce((pg_catalog.to_jsonb(f) ->> 'conperiod')::boolean, false);
+
+-- SQL for how a row is called in messages: (id)=(5), by its primary key, or else by its place.
+CREATE OR REPLACE FUNCTION reprieve.row_name(relid oid, alias text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(
+        (SELECT format('format(%L, %s)',
+                       format('(%s)=(%s)', replace(string_agg(a.attname, ', ' ORDER BY k.i), '%', '%%'),
+                              string_agg('%s', ', ')),
+                       string_agg(format('%s.%I', alias, a.attname), ', ' ORDER BY k.i))
+           FROM pg_index x CROSS JOIN LATERAL unnest(x.indkey::int2[]) WITH ORDINALITY AS k(attnum, i)
+           JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum
+          WHERE x.indrelid = $1 AND x.indisprimary AND k.i <= x.indnkeyatts
+          GROUP BY x.indexrelid),
+        format('format(''(ctid)=%%s'', %s.ctid)', alias))
+$$;
