@@ -15,19 +15,23 @@ use crate::error::{KeeperError, classify, root_cause};
 use crate::tls;
 
 /// The keeper's functions pin their own settings; these are for the statements sent from here.
-const PINNED: &str = include_str!("pinned.sql");
+const PINNED: &str = include_str!("queries/pinned.sql");
 /// Remembered notices of one call: more than any of our functions raises.
 const NOTICES_MAX: usize = 1000;
+
+/// Message and hint.
+type Notices = Arc<Mutex<Vec<(String, Option<String>)>>>;
 
 /// A connection to one database in our own name. Open it when the first client of a database
 /// comes and drop it when the last has left: while it lives, DROP DATABASE would wait.
 #[derive(Debug)]
 pub struct Keeper {
     pub(crate) client: Client,
+    config: KeeperConfig,
     database: String,
     bell: watch::Receiver<u64>,
     lost: watch::Receiver<Option<String>>,
-    notices: Arc<Mutex<Vec<String>>>,
+    notices: Notices,
     driver: JoinHandle<()>,
 }
 
@@ -58,16 +62,28 @@ impl Keeper {
         let (lose, lost) = watch::channel(None);
         let notices = Arc::new(Mutex::new(Vec::new()));
         let driver = tokio::spawn(drive(connection, ring, lose, Arc::clone(&notices)));
+        let (config, database) = (config.clone(), database.to_owned());
         let keeper = Self {
             client,
-            database: database.to_owned(),
+            config,
+            database,
             bell,
             lost,
             notices,
             driver,
         };
-        keeper.batch("preparing the session", PINNED).await?;
+        keeper.pin().await?;
         Ok(keeper)
+    }
+
+    /// A second connection to the same database, for what cannot wait behind a long statement.
+    pub(crate) async fn another(&self) -> Result<Self, KeeperError> {
+        Box::pin(Self::connect(&self.config, &self.database)).await
+    }
+
+    /// Sets the settings of this connection back to what our statements expect.
+    pub(crate) async fn pin(&self) -> Result<(), KeeperError> {
+        self.batch("preparing the session", PINNED).await
     }
 
     pub fn database(&self) -> &str {
@@ -82,12 +98,15 @@ impl Keeper {
     /// Rings when the catalog may have changed: on `NOTIFY reprieve_catalog`, and at the latest
     /// after `at_least_every` (a notification is lost where a pooler sits between).
     pub async fn watch(&self, at_least_every: Duration) -> Result<Watch, KeeperError> {
+        let mut bell = self.bell.clone();
+        bell.mark_unchanged();
         self.batch("listening for catalog changes", "LISTEN reprieve_catalog")
             .await?;
+        let (lost, database) = (self.lost.clone(), self.database.clone());
         Ok(Watch {
-            bell: self.bell.clone(),
-            lost: self.lost.clone(),
-            database: self.database.clone(),
+            bell,
+            lost,
+            database,
             at_least_every,
         })
     }
@@ -127,9 +146,14 @@ impl Keeper {
         classify(&self.database, doing, error)
     }
 
-    /// Warnings and notices of the server since the last call.
-    pub(crate) fn take_notices(&self) -> Vec<String> {
-        std::mem::take(&mut *self.notices.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Notices of the server since the last call that tell the reader what to do: ours do, while
+    /// "already exists, skipping" carries no hint.
+    pub(crate) fn take_advice(&self) -> Vec<String> {
+        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        let advice = notices.drain(..).filter_map(|(message, hint)| {
+            hint.map(|hint| format!("{}. {hint}", message.trim_end_matches('.')))
+        });
+        advice.collect()
     }
 }
 
@@ -188,7 +212,7 @@ async fn drive<S, T>(
     mut connection: tokio_postgres::Connection<S, T>,
     ring: watch::Sender<u64>,
     lose: watch::Sender<Option<String>>,
-    notices: Arc<Mutex<Vec<String>>>,
+    notices: Notices,
 ) where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -201,7 +225,8 @@ async fn drive<S, T>(
                 tracing::debug!(severity = notice.severity(), "{}", notice.message());
                 let mut notices = notices.lock().unwrap_or_else(PoisonError::into_inner);
                 if notices.len() < NOTICES_MAX {
-                    notices.push(notice.message().to_owned());
+                    let (message, hint) = (notice.message(), notice.hint());
+                    notices.push((message.to_owned(), hint.map(str::to_owned)));
                 }
             }
             Some(Ok(_)) => {}

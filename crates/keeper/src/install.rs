@@ -1,16 +1,44 @@
 //! Installing the keeper in a database and taking it out again.
 
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
 use crate::connection::{Keeper, column};
-use crate::error::KeeperError;
+use crate::error::{KeeperError, classify};
+use crate::tables::Progress;
 
 /// Raised whenever a file of `sql/` changes what is in the database.
 pub const KEEPER_VERSION: u32 = 1;
 
 /// The files of `sql/`, in the order in which they run. A test finds forgotten ones.
-const SCRIPTS: &[(&str, &str)] = &[("010_schema.sql", include_str!("../sql/010_schema.sql"))];
+const SCRIPTS: &[(&str, &str)] = &[
+    ("010_schema.sql", include_str!("../sql/010_schema.sql")),
+    ("020_names.sql", include_str!("../sql/020_names.sql")),
+    ("030_ledger.sql", include_str!("../sql/030_ledger.sql")),
+    ("040_follow.sql", include_str!("../sql/040_follow.sql")),
+    ("050_triggers.sql", include_str!("../sql/050_triggers.sql")),
+    (
+        "070_undelete_parts.sql",
+        include_str!("../sql/070_undelete_parts.sql"),
+    ),
+    (
+        "072_undelete_write.sql",
+        include_str!("../sql/072_undelete_write.sql"),
+    ),
+    ("074_undelete.sql", include_str!("../sql/074_undelete.sql")),
+    (
+        "079_undelete_grants.sql",
+        include_str!("../sql/079_undelete_grants.sql"),
+    ),
+];
 
-/// One installer at a time per database.
+/// One installer at a time per database: "reprieve" in ASCII.
 const INSTALL_LOCK: i64 = 0x7265_7072_6965_7665;
+
+/// Longer than any other installer takes; far shorter than a DBA's patience.
+const INSTALL_SETTINGS: &str = "SET LOCAL lock_timeout = '30s'";
+
+const INSTALL_ATTEMPTS: u32 = 5;
 
 /// What [`Keeper::install`] did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +46,7 @@ pub struct InstallReport {
     pub version: u32,
     /// The version that was there before.
     pub previous: Option<u32>,
-    /// What could not be done, why it matters and who can do it. Empty is best; nothing in here
-    /// keeps Reprieve from working.
+    /// What could not be done, and who can do it. Nothing in here keeps Reprieve from working.
     pub shortcomings: Vec<String>,
 }
 
@@ -35,7 +62,9 @@ pub enum Graveyard {
 /// What [`Keeper::uninstall`] removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UninstallReport {
+    /// `schema.table` of each table that was enabled.
     pub tables: Vec<String>,
+    /// Deleted rows that nobody can bring back any more.
     pub lost_rows: i64,
 }
 
@@ -53,13 +82,8 @@ impl Keeper {
         if !column::<bool>(&found, "found")? {
             return Ok(None);
         }
-        let rows = self
-            .rows(
-                DOING,
-                "SELECT value FROM reprieve.settings WHERE key = 'keeper_version'",
-                &[],
-            )
-            .await?;
+        let sql = "SELECT value FROM reprieve.settings WHERE key = 'keeper_version'";
+        let rows = self.rows(DOING, sql, &[]).await?;
         let Some(row) = rows.first() else {
             return Ok(None);
         };
@@ -80,57 +104,180 @@ impl Keeper {
     /// [`KeeperError::Newer`] where a newer program has installed it, [`KeeperError::Denied`]
     /// where the role may not create the schema.
     pub async fn install(&mut self) -> Result<InstallReport, KeeperError> {
+        let database = self.database().to_owned();
         let previous = self.installed().await?;
         if let Some(installed) = previous.filter(|&installed| installed > KEEPER_VERSION) {
             return Err(KeeperError::Newer {
-                database: self.database().to_owned(),
+                database,
                 installed,
                 ours: KEEPER_VERSION,
             });
         }
-        let doing = "installing the keeper";
-        let transaction = self.client.transaction().await;
-        let transaction = transaction.map_err(|error| crate::error::classify("", doing, &error))?;
-        let run = async {
-            transaction
-                .execute("SELECT pg_advisory_xact_lock($1)", &[&INSTALL_LOCK])
-                .await?;
-            for (_, script) in SCRIPTS {
-                transaction.batch_execute(script).await?;
+        self.take_advice();
+        let mut done = run_scripts(&mut self.client).await;
+        // Roles are shared by all databases: another one's installer may have been faster.
+        for _ in 1..INSTALL_ATTEMPTS {
+            match &done {
+                Err((_, error)) if is_race(error) => done = run_scripts(&mut self.client).await,
+                _ => break,
             }
-            transaction
-                .execute(
-                    "INSERT INTO reprieve.settings (key, value) VALUES ('keeper_version', $1)
-                     ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                    &[&KEEPER_VERSION.to_string()],
-                )
-                .await?;
-            transaction.commit().await
-        };
-        let done = run.await;
-        done.map_err(|error| self.failed(doing, &error))?;
+        }
+        if let Err((script, error)) = done {
+            let failed = classify(
+                &database,
+                format!("installing the keeper ({script})"),
+                &error,
+            );
+            return Err(self.with_grant_hint(failed).await);
+        }
+        let shortcomings = self.take_advice();
         Ok(InstallReport {
             version: KEEPER_VERSION,
             previous,
-            shortcomings: self.take_notices(),
+            shortcomings,
         })
     }
 
-    /// Disables every table and removes schema `reprieve`. Role `reprieve_admin` stays: it may be
-    /// in use by other databases.
+    /// The hint that matters while installing names the database and the role.
+    async fn with_grant_hint(&self, error: KeeperError) -> KeeperError {
+        let KeeperError::Denied { doing, message, .. } = error else {
+            return error;
+        };
+        let sql = "SELECT format('GRANT CREATE ON DATABASE %I TO %I', current_database(), current_user) AS grant";
+        let hint = match self.row("asking who we are", sql, &[]).await {
+            Ok(row) => column::<String>(&row, "grant").ok(),
+            Err(_) => None,
+        };
+        let hint =
+            hint.map(|grant| format!("let the owner of the database or a superuser run: {grant}"));
+        KeeperError::Denied {
+            doing,
+            message,
+            hint,
+        }
+    }
+
+    /// Disables every table and removes schema `reprieve`. Role `reprieve_admin` stays: other
+    /// databases may use it.
     ///
     /// # Errors
     /// [`KeeperError::GraveyardNotEmpty`] unless told to drop it.
     pub async fn uninstall(
         &mut self,
         graveyard: Graveyard,
+        progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<UninstallReport, KeeperError> {
-        let _ = graveyard;
-        self.batch("removing the keeper", "DROP SCHEMA reprieve CASCADE")
-            .await?;
+        if self.installed().await?.is_none() {
+            return Err(KeeperError::NotInstalled {
+                database: self.database().to_owned(),
+            });
+        }
+        let (buried, marked) = self.deleted_rows().await?;
+        if graveyard == Graveyard::Keep && buried + marked > 0 {
+            return Err(KeeperError::GraveyardNotEmpty {
+                rows: buried + marked,
+                buried,
+                marked,
+            });
+        }
+        let disabled = self.disable_all(progress).await?;
+        // What was deleted between the count and now.
+        let (late, _) = self.deleted_rows().await?;
+        if graveyard == Graveyard::Keep && late > 0 {
+            return Err(KeeperError::GraveyardNotEmpty {
+                rows: late,
+                buried: late,
+                marked: 0,
+            });
+        }
+        let drop = "DROP SCHEMA reprieve CASCADE";
+        self.batch("removing schema reprieve", drop).await?;
+        let tables = disabled.into_iter().map(|state| state.table).collect();
         Ok(UninstallReport {
-            tables: Vec::new(),
-            lost_rows: 0,
+            tables,
+            lost_rows: late,
         })
+    }
+
+    /// Rows in the graveyard, and tombstones.
+    async fn deleted_rows(&self) -> Result<(i64, i64), KeeperError> {
+        const DOING: &str = "counting deleted rows";
+        let row = self
+            .row(
+                DOING,
+                "SELECT count(*) AS buried FROM reprieve.graveyard",
+                &[],
+            )
+            .await?;
+        let buried = column(&row, "buried")?;
+        let sql = "SELECT format('SELECT count(*) AS marked FROM %s WHERE deletion_id IS NOT NULL',
+                                 reprieve.qualified(relid)) AS sql
+                   FROM reprieve.tables
+                   WHERE mode = 'mark' AND reprieve.qualified(relid) IS NOT NULL";
+        let mut marked = 0;
+        for row in self.rows(DOING, sql, &[]).await? {
+            let count = self.row(DOING, column(&row, "sql")?, &[]).await?;
+            marked += column::<i64>(&count, "marked")?;
+        }
+        Ok((buried, marked))
+    }
+}
+
+fn is_race(error: &tokio_postgres::Error) -> bool {
+    let code = error.code();
+    code == Some(&SqlState::UNIQUE_VIOLATION)
+        || code == Some(&SqlState::DUPLICATE_OBJECT)
+        || code == Some(&SqlState::T_R_DEADLOCK_DETECTED)
+        || error
+            .as_db_error()
+            .is_some_and(|db| db.message() == "tuple concurrently updated")
+}
+
+/// Runs every script; the error names the one that failed.
+async fn run_scripts(client: &mut Client) -> Result<(), (&'static str, tokio_postgres::Error)> {
+    let transaction = client
+        .transaction()
+        .await
+        .map_err(|error| ("begin", error))?;
+    let start = format!("{INSTALL_SETTINGS}; SELECT pg_advisory_xact_lock({INSTALL_LOCK})");
+    transaction
+        .batch_execute(&start)
+        .await
+        .map_err(|error| ("waiting for its turn", error))?;
+    for (name, script) in SCRIPTS {
+        transaction
+            .batch_execute(script)
+            .await
+            .map_err(|error| (*name, error))?;
+    }
+    let remember = format!(
+        "INSERT INTO reprieve.settings AS s (key, value) VALUES ('keeper_version', '{KEEPER_VERSION}')
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE s.value <> excluded.value"
+    );
+    transaction
+        .batch_execute(&remember)
+        .await
+        .map_err(|error| ("keeper_version", error))?;
+    transaction
+        .commit()
+        .await
+        .map_err(|error| ("commit", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_sql_is_installed_in_order() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/sql");
+        let mut files: Vec<String> = std::fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.ends_with(".sql"))
+            .collect();
+        files.sort();
+        let listed: Vec<&str> = SCRIPTS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(listed, files);
     }
 }

@@ -1,7 +1,19 @@
-//! Enabling and disabling tables by name and glob.
+//! Enabling and disabling tables by name and glob, without stopping those who use them.
 
-use crate::connection::Keeper;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::connection::{Keeper, column};
 use crate::error::KeeperError;
+
+/// While we wait for a table's lock everybody else queues behind us: wait little, try often.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(300);
+const LOCK_ATTEMPTS_MAX: u32 = 60;
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Sidecars follow within milliseconds; dead ones are waited for until their lease ends.
+const SIDECARS_TIMEOUT: Duration = Duration::from_secs(60);
+const SIDECARS_PAUSE: Duration = Duration::from_millis(50);
 
 /// `tables.enable`, `tables.exclude`, `tables.bin` of the configuration: globs over `schema.table`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +33,16 @@ pub enum RequestedMode {
     Bin,
 }
 
+impl RequestedMode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Mark => "mark",
+            Self::Bin => "bin",
+        }
+    }
+}
+
 /// One step of [`Keeper::enable`] or [`Keeper::disable`], to be shown to whoever waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
@@ -37,14 +59,14 @@ pub enum Step {
         attempt: u32,
         attempts_max: u32,
     },
-    AddingColumns,
     /// `CREATE INDEX CONCURRENTLY`: blocks of the table scanned so far, and all of them.
     BuildingIndex {
         done: i64,
         total: i64,
     },
-    AddingTriggers,
-    /// Running sidecars have yet to hide tombstones of this table.
+    /// Columns and triggers.
+    Enabling,
+    /// So many running sidecars have yet to hide tombstones of this table.
     WaitingForSidecars {
         pending: i64,
     },
@@ -68,6 +90,14 @@ pub struct TableState {
     pub marking: bool,
 }
 
+/// A table chosen by a pattern.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) oid: u32,
+    /// `schema.table`, quoted where it must be.
+    pub(crate) name: String,
+}
+
 impl Keeper {
     /// Stores the patterns that decide about tables created later. Does not touch existing tables.
     pub async fn set_table_settings(&self, settings: &TableSettings) -> Result<(), KeeperError> {
@@ -78,9 +108,9 @@ impl Keeper {
         ] {
             self.rows(
                 "storing the table settings",
-                "INSERT INTO reprieve.settings (key, value) VALUES ($1, $2)
+                "INSERT INTO reprieve.settings AS s (key, value) VALUES ($1, $2)
                  ON CONFLICT (key) DO UPDATE SET value = excluded.value
-                 WHERE settings.value IS DISTINCT FROM excluded.value",
+                 WHERE s.value IS DISTINCT FROM excluded.value",
                 &[&key, &patterns.join(",")],
             )
             .await
@@ -89,26 +119,243 @@ impl Keeper {
         Ok(())
     }
 
-    /// Enables the tables that match, online: short lock timeouts with retries, the index built
-    /// concurrently, then waits until running sidecars have followed.
+    /// Enables the tables that match, online: short lock timeouts with retries, the index of a big
+    /// table built concurrently, then waits until running sidecars have followed.
+    ///
+    /// # Errors
+    /// [`KeeperError::NoSuchTable`] for a pattern that matches nothing, [`KeeperError::Busy`] for
+    /// a table that stays locked. Tables enabled before the error stay enabled.
     pub async fn enable(
         &mut self,
         patterns: &[String],
         mode: RequestedMode,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Vec<TableState>, KeeperError> {
-        let _ = (patterns, mode, progress);
-        Ok(Vec::new())
+        let targets = self.matching(patterns, Candidates::Enableable).await?;
+        for target in &targets {
+            progress(Progress {
+                table: target.name.clone(),
+                step: Step::Enabling,
+            });
+            let doing = format!("enabling {}", target.name);
+            let sql = "SELECT FROM reprieve.enable_v1($1::oid::regclass, $2)";
+            self.retrying(target, progress, async |keeper| {
+                keeper
+                    .rows(&doing, sql, &[&target.oid, &mode.as_str()])
+                    .await
+                    .map(drop)
+            })
+            .await?;
+        }
+        self.wait_for_sidecars(&targets, progress).await?;
+        for target in &targets {
+            progress(Progress {
+                table: target.name.clone(),
+                step: Step::Done,
+            });
+        }
+        self.states(&targets).await
     }
 
     /// Disables the tables that match. Tombstones go to the graveyard before our columns are
     /// dropped: nothing becomes visible, everything can still be brought back.
+    ///
+    /// # Errors
+    /// As [`Keeper::enable`].
     pub async fn disable(
         &mut self,
         patterns: &[String],
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Vec<TableState>, KeeperError> {
-        let _ = (patterns, progress);
-        Ok(Vec::new())
+        let targets = self.matching(patterns, Candidates::Enabled).await?;
+        self.disable_targets(&targets, progress).await
+    }
+
+    pub(crate) async fn disable_all(
+        &mut self,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Vec<TableState>, KeeperError> {
+        let sql = "SELECT relid AS oid, reprieve.qualified(relid) AS name FROM reprieve.tables
+                   WHERE reprieve.qualified(relid) IS NOT NULL ORDER BY 2";
+        let mut targets = Vec::new();
+        for row in self.rows("listing enabled tables", sql, &[]).await? {
+            targets.push(Target {
+                oid: column(&row, "oid")?,
+                name: column(&row, "name")?,
+            });
+        }
+        self.disable_targets(&targets, progress).await
+    }
+
+    async fn disable_targets(
+        &mut self,
+        targets: &[Target],
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Vec<TableState>, KeeperError> {
+        let mut states = Vec::new();
+        for target in targets {
+            let doing = format!("disabling {}", target.name);
+            let sql = "SELECT FROM reprieve.disable_v1($1::oid::regclass)";
+            self.retrying(target, progress, async |keeper| {
+                keeper.rows(&doing, sql, &[&target.oid]).await.map(drop)
+            })
+            .await?;
+            progress(Progress {
+                table: target.name.clone(),
+                step: Step::Done,
+            });
+            states.push(TableState {
+                table: target.name.clone(),
+                mode: "off".to_owned(),
+                reason: "disabled".to_owned(),
+                marking: false,
+            });
+        }
+        Ok(states)
+    }
+
+    /// Runs `attempt` until it gets its locks, with growing pauses in which others get theirs.
+    async fn retrying(
+        &self,
+        target: &Target,
+        progress: &mut (dyn FnMut(Progress) + Send),
+        attempt: impl AsyncFn(&Self) -> Result<(), KeeperError>,
+    ) -> Result<(), KeeperError> {
+        let mut pause = PAUSE_FIRST;
+        self.set("lock_timeout", LOCK_TIMEOUT).await?;
+        self.set("statement_timeout", Duration::ZERO).await?;
+        let mut result = Ok(());
+        for number in 1..=LOCK_ATTEMPTS_MAX {
+            result = attempt(self).await;
+            match &result {
+                // 55P03: lock timeout; 40P01: we were the victim of a deadlock.
+                Err(KeeperError::Server { sqlstate, .. })
+                    if matches!(sqlstate.as_str(), "55P03" | "40P01") => {}
+                _ => break,
+            }
+            let step = Step::Locked {
+                attempt: number,
+                attempts_max: LOCK_ATTEMPTS_MAX,
+            };
+            progress(Progress {
+                table: target.name.clone(),
+                step,
+            });
+            result = Err(KeeperError::Busy {
+                table: target.name.clone(),
+                attempts: number,
+            });
+            tokio::time::sleep(pause).await;
+            pause = (pause * 3 / 2).min(PAUSE_MAX);
+        }
+        self.pin().await?;
+        result
+    }
+
+    async fn set(&self, name: &str, value: Duration) -> Result<(), KeeperError> {
+        self.batch(
+            "preparing the session",
+            &format!("SET {name} = {}", value.as_millis()),
+        )
+        .await
+    }
+
+    /// Enabled tables that do not mark yet are waited for, until every live sidecar has said that
+    /// it hides their tombstones. Gives up silently: the state says so, and sidecars advance it.
+    async fn wait_for_sidecars(
+        &self,
+        targets: &[Target],
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<(), KeeperError> {
+        let oids: Vec<u32> = targets.iter().map(|target| target.oid).collect();
+        let deadline = Instant::now() + SIDECARS_TIMEOUT;
+        let mut told = BTreeMap::new();
+        loop {
+            self.advance().await?;
+            let sql = "SELECT reprieve.qualified(t.relid) AS name,
+                              (SELECT count(*) FROM reprieve.proxies p WHERE p.lease_until > now()
+                                 AND p.catalog_md5 IS DISTINCT FROM md5(reprieve.catalog_v1())) AS pending
+                       FROM reprieve.tables t
+                       WHERE t.relid = ANY ($1) AND t.mode = 'mark' AND NOT t.marking";
+            let waiting = self.rows("waiting for sidecars", sql, &[&oids]).await?;
+            for row in &waiting {
+                let (table, pending): (String, i64) =
+                    (column(row, "name")?, column(row, "pending")?);
+                if told.insert(table.clone(), pending) != Some(pending) {
+                    progress(Progress {
+                        table,
+                        step: Step::WaitingForSidecars { pending },
+                    });
+                }
+            }
+            if waiting.is_empty() || Instant::now() > deadline {
+                return Ok(());
+            }
+            tokio::time::sleep(SIDECARS_PAUSE).await;
+        }
+    }
+
+    async fn states(&self, targets: &[Target]) -> Result<Vec<TableState>, KeeperError> {
+        let oids: Vec<u32> = targets.iter().map(|target| target.oid).collect();
+        let sql = "SELECT reprieve.qualified(relid) AS name, mode, reason, marking
+                   FROM reprieve.tables WHERE relid = ANY ($1) ORDER BY 1";
+        let rows = self
+            .rows("reading the enabled tables", sql, &[&oids])
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(TableState {
+                    table: column(row, "name")?,
+                    mode: column(row, "mode")?,
+                    reason: column(row, "reason")?,
+                    marking: column(row, "marking")?,
+                })
+            })
+            .collect()
+    }
+
+    /// The tables that each pattern names, every table once. What is meant by name is taken as it
+    /// is; a glob leaves out `tables.exclude` and what belongs to an extension.
+    async fn matching(
+        &self,
+        patterns: &[String],
+        candidates: Candidates,
+    ) -> Result<Vec<Target>, KeeperError> {
+        let mut found = BTreeMap::new();
+        for pattern in patterns {
+            let is_glob = pattern.contains(['*', '?']);
+            let rows = self
+                .rows("looking for tables", candidates.sql(), &[pattern, &is_glob])
+                .await
+                .map_err(|error| self.or_not_installed(error))?;
+            if rows.is_empty() {
+                return Err(KeeperError::NoSuchTable {
+                    pattern: pattern.clone(),
+                });
+            }
+            for row in rows {
+                found.insert(column::<String>(&row, "name")?, column::<u32>(&row, "oid")?);
+            }
+        }
+        Ok(found
+            .into_iter()
+            .map(|(name, oid)| Target { oid, name })
+            .collect())
+    }
+}
+
+/// Which tables a pattern may choose from.
+#[derive(Debug, Clone, Copy)]
+enum Candidates {
+    Enableable,
+    Enabled,
+}
+
+impl Candidates {
+    fn sql(self) -> &'static str {
+        match self {
+            Self::Enableable => include_str!("queries/enableable.sql"),
+            Self::Enabled => include_str!("queries/enabled.sql"),
+        }
     }
 }
