@@ -1,0 +1,303 @@
+//! One entry per database that has clients: its catalog, and whether a watcher keeps it up to date.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use keeper::{KeeperConfig, Sidecar, TableSettings};
+use session::{CatalogState, Request};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::metrics::Metrics;
+use crate::watcher;
+
+/// How long a session waits for its catalog before it is told that there is none.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How the keeper is reached and what it is to do in every database.
+#[derive(Debug, Clone)]
+pub struct KeeperSettings {
+    pub config: KeeperConfig,
+    pub auto_install: bool,
+    pub tables: TableSettings,
+    pub sidecar: Sidecar,
+}
+
+/// Facts about one database, shared by its sessions.
+pub struct Database {
+    name: String,
+    catalog: ArcSwap<CatalogState>,
+    /// Raised by everyone who needs a catalog that is read after this moment.
+    wanted: watch::Sender<u64>,
+    /// The `wanted` that [`Self::catalog`] satisfies.
+    served: watch::Sender<u64>,
+    /// Clients that have logged in.
+    users: watch::Sender<usize>,
+}
+
+impl Database {
+    fn new(name: &str, state: CatalogState) -> Self {
+        Self {
+            name: name.to_owned(),
+            catalog: ArcSwap::from_pointee(state),
+            wanted: watch::Sender::new(1),
+            served: watch::Sender::new(0),
+            users: watch::Sender::new(0),
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn state(&self) -> CatalogState {
+        CatalogState::clone(&self.catalog.load())
+    }
+
+    /// Sessions look at this state from their next statement on.
+    pub(crate) fn publish(&self, state: CatalogState) {
+        self.catalog.store(Arc::new(state));
+    }
+
+    /// Lets those go on who wanted a catalog no newer than this.
+    pub(crate) fn serve(&self, wanted: u64) {
+        self.served
+            .send_modify(|served| *served = wanted.max(*served));
+    }
+
+    /// What the next catalog will satisfy, if its loading begins after this call.
+    pub(crate) fn wanted(&self) -> u64 {
+        *self.wanted.borrow()
+    }
+
+    pub(crate) fn watch_wanted(&self) -> watch::Receiver<u64> {
+        self.wanted.subscribe()
+    }
+
+    pub(crate) fn watch_users(&self) -> watch::Receiver<usize> {
+        self.users.subscribe()
+    }
+
+    fn want_newer(&self) -> u64 {
+        let mut target = 0;
+        self.wanted.send_modify(|wanted| {
+            *wanted += 1;
+            target = *wanted;
+        });
+        target
+    }
+}
+
+struct Entry {
+    database: Arc<Database>,
+    clients: usize,
+    watched: bool,
+}
+
+/// Databases by name.
+pub struct Databases {
+    /// `None`: no keeper anywhere, everything is relayed as it is.
+    settings: ArcSwap<Option<KeeperSettings>>,
+    metrics: Arc<Metrics>,
+    entries: Mutex<HashMap<String, Entry>>,
+}
+
+impl Databases {
+    pub fn new(settings: Option<KeeperSettings>, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self {
+            settings: ArcSwap::from_pointee(settings),
+            metrics,
+            entries: Mutex::default(),
+        })
+    }
+
+    /// For databases that are opened, or connected to again, from now on.
+    pub fn reconfigure(&self, settings: Option<KeeperSettings>) {
+        self.settings.store(Arc::new(settings));
+    }
+
+    pub(crate) fn settings(&self) -> Option<KeeperSettings> {
+        Option::clone(&self.settings.load())
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    fn has_keeper(&self) -> bool {
+        self.settings.load().is_some()
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A client's hold on its database. Opens no connection yet: who connects may not be who they
+    /// say.
+    pub fn handle(self: &Arc<Self>, name: &str) -> DatabaseHandle {
+        let mut entries = self.entries();
+        let entry = entries.entry(name.to_owned()).or_insert_with(|| {
+            let state = if self.has_keeper() {
+                CatalogState::Loading
+            } else {
+                CatalogState::NotInstalled
+            };
+            Entry {
+                database: Arc::new(Database::new(name, state)),
+                clients: 0,
+                watched: false,
+            }
+        });
+        entry.clients += 1;
+        DatabaseHandle {
+            databases: Arc::clone(self),
+            database: Arc::clone(&entry.database),
+            active: Mutex::new(false),
+        }
+    }
+
+    /// Names and states of the databases that have clients.
+    pub fn list(&self) -> Vec<(String, CatalogState)> {
+        let entries = self.entries();
+        entries
+            .iter()
+            .map(|(name, entry)| (name.clone(), entry.database.state()))
+            .collect()
+    }
+
+    fn activate(self: &Arc<Self>, database: &Arc<Database>) {
+        let mut entries = self.entries();
+        database.users.send_modify(|users| *users += 1);
+        let Some(entry) = entries.get_mut(&database.name) else {
+            return;
+        };
+        if !std::mem::replace(&mut entry.watched, true) {
+            tokio::spawn(watcher::watch(Arc::downgrade(self), Arc::clone(database)));
+        }
+    }
+
+    fn let_go(&self, database: &Database, was_active: bool) {
+        let mut entries = self.entries();
+        if was_active {
+            database.users.send_modify(|users| *users -= 1);
+        }
+        let Some(entry) = entries.get_mut(&database.name) else {
+            return;
+        };
+        entry.clients -= 1;
+        if entry.clients == 0 && !entry.watched {
+            entries.remove(&database.name);
+        }
+    }
+
+    /// Ends the watch over a database that nobody uses. False: somebody came meanwhile.
+    pub(crate) fn retire(&self, database: &Database) -> bool {
+        let mut entries = self.entries();
+        if *database.users.borrow() > 0 {
+            return false;
+        }
+        self.metrics.database_closed(&database.name);
+        // Clients that are still logging in begin anew.
+        database.publish(CatalogState::Loading);
+        database.served.send_replace(0);
+        if let Some(entry) = entries.get_mut(&database.name) {
+            entry.watched = false;
+            if entry.clients == 0 {
+                entries.remove(&database.name);
+            }
+        }
+        true
+    }
+}
+
+/// One client's hold on its database.
+pub struct DatabaseHandle {
+    databases: Arc<Databases>,
+    database: Arc<Database>,
+    active: Mutex<bool>,
+}
+
+impl DatabaseHandle {
+    pub fn state(&self) -> CatalogState {
+        self.database.state()
+    }
+
+    /// The client has proved who it is: from now on the catalog is kept up to date.
+    pub fn activate(&self) {
+        let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*active && self.databases.has_keeper() {
+            *active = true;
+            self.databases.activate(&self.database);
+        }
+    }
+
+    /// Does what a session asked for. Ends in bounded time; the answer is in [`Self::state`].
+    pub fn settle(&self, request: Request) -> impl Future<Output = ()> + Send + 'static {
+        self.activate();
+        let database = Arc::clone(&self.database);
+        let target = match request {
+            _ if !self.databases.has_keeper() => 0,
+            Request::AwaitCatalog => 1,
+            Request::ReloadCatalog => database.want_newer(),
+        };
+        async move {
+            let mut served = database.served.subscribe();
+            let waited = timeout(SETTLE_TIMEOUT, served.wait_for(|served| *served >= target)).await;
+            if !matches!(waited, Ok(Ok(_))) {
+                // Nobody may be served by a catalog older than DDL that we have seen.
+                let reason = "the catalog could not be read in time".to_owned();
+                database.publish(CatalogState::Unavailable(reason));
+            }
+        }
+    }
+}
+
+impl Drop for DatabaseHandle {
+    fn drop(&mut self) {
+        let active = *self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        self.databases.let_go(&self.database, active);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn without_a_keeper_nothing_is_waited_for() {
+        let databases = Databases::new(None, Arc::new(Metrics::new()));
+        let handle = databases.handle("shop");
+        assert!(matches!(handle.state(), CatalogState::NotInstalled));
+        handle.settle(Request::ReloadCatalog).await;
+        assert_eq!(databases.list().len(), 1);
+        drop(handle);
+        assert!(databases.list().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_keeper_that_nobody_answers_makes_the_database_unavailable() {
+        let settings = KeeperSettings {
+            config: KeeperConfig::parse("host=/nowhere/at/all user=keeper").unwrap(),
+            auto_install: false,
+            tables: TableSettings::default(),
+            sidecar: Sidecar {
+                id: "test".into(),
+                version: "0".into(),
+                lease: Duration::from_secs(60),
+            },
+        };
+        let databases = Databases::new(Some(settings), Arc::new(Metrics::new()));
+        let handle = databases.handle("shop");
+        assert!(matches!(handle.state(), CatalogState::Loading));
+        handle.settle(Request::AwaitCatalog).await;
+        let CatalogState::Unavailable(reason) = handle.state() else {
+            panic!()
+        };
+        assert!(reason.contains("/nowhere/at/all"), "{reason}");
+        drop(handle);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(databases.list().is_empty());
+    }
+}

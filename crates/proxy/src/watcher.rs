@@ -1,0 +1,308 @@
+//! Keeps the catalog of one database up to date for as long as it has clients.
+//!
+//! The keeper's connection is closed soon after the last client has left, so that DROP DATABASE and
+//! CREATE DATABASE ... TEMPLATE work: the server waits five seconds for other connections to go, we
+//! linger one.
+//!
+//! While the connection is down, sessions keep the last catalog until our lease ends: until then no
+//! other sidecar begins to mark a table that we do not know of. After that, or when one of our own
+//! sessions has changed the schema, nobody is served (57P03) until the catalog is read again.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use keeper::{Keeper, KeeperError, RequestedMode};
+use session::CatalogState;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::databases::{Database, Databases, KeeperSettings};
+
+const LINGER: Duration = Duration::from_secs(1);
+/// For one call of the keeper.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+const INSTALL_TIMEOUT: Duration = Duration::from_secs(60);
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Of the lease: what a slow answer and clocks may cost us.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
+
+/// Why the watch over a connection ended.
+enum Over {
+    /// The last client left a while ago.
+    Unused,
+    Failed(String),
+}
+
+impl From<KeeperError> for Over {
+    fn from(error: KeeperError) -> Self {
+        Self::Failed(match error.hint() {
+            Some(hint) => format!("{error} (hint: {hint})"),
+            None => error.to_string(),
+        })
+    }
+}
+
+/// Runs until nobody uses the database.
+pub(crate) async fn watch(databases: Weak<Databases>, database: Arc<Database>) {
+    let mut watcher = Watcher {
+        users: database.watch_users(),
+        wanted: database.watch_wanted(),
+        database,
+        lease_ends: Instant::now(),
+        enabling: false,
+    };
+    let mut backoff = BACKOFF_MIN;
+    loop {
+        let Some(registry) = databases.upgrade() else {
+            return;
+        };
+        let Some(settings) = registry.settings() else {
+            watcher.database.publish(CatalogState::NotInstalled);
+            watcher.database.serve(watcher.database.wanted());
+            return;
+        };
+        let before = watcher.lease_ends;
+        let over = watcher.connected(&registry, &settings).await;
+        if watcher.lease_ends > before {
+            backoff = BACKOFF_MIN;
+        }
+        let pause = match over {
+            Over::Unused => Duration::ZERO,
+            Over::Failed(reason) => {
+                watcher.degrade(&reason);
+                backoff
+            }
+        };
+        drop(registry);
+        watcher.pause(pause).await;
+        backoff = (backoff * 2).min(BACKOFF_MAX);
+        let Some(registry) = databases.upgrade() else {
+            return;
+        };
+        if *watcher.users.borrow() == 0 && registry.retire(&watcher.database) {
+            return;
+        }
+    }
+}
+
+struct Watcher {
+    database: Arc<Database>,
+    users: watch::Receiver<usize>,
+    wanted: watch::Receiver<u64>,
+    /// Until then the last catalog may be served by.
+    lease_ends: Instant,
+    /// `tables.enable` was applied by this process.
+    enabling: bool,
+}
+
+impl Watcher {
+    /// One connection, from opening to its end.
+    async fn connected(&mut self, registry: &Databases, settings: &KeeperSettings) -> Over {
+        match self.follow(registry, settings).await {
+            Ok(()) => Over::Unused,
+            Err(over) => over,
+        }
+    }
+
+    async fn follow(
+        &mut self,
+        registry: &Databases,
+        settings: &KeeperSettings,
+    ) -> Result<(), Over> {
+        let name = self.database.name();
+        let mut keeper = call("connecting", Keeper::connect(&settings.config, name)).await?;
+        if settings.auto_install {
+            self.install(&mut keeper, settings).await?;
+        }
+        let mut bell = call("listening", keeper.watch(settings.sidecar.lease / 3)).await?;
+        loop {
+            self.refresh(&keeper, registry, settings).await?;
+            tokio::select! {
+                rung = bell.changed() => rung?,
+                _ = self.wanted.changed() => {}
+                () = unused(&mut self.users) => {
+                    let _ = timeout(CALL_TIMEOUT, keeper.leave(&settings.sidecar)).await;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn install(
+        &mut self,
+        keeper: &mut Keeper,
+        settings: &KeeperSettings,
+    ) -> Result<(), Over> {
+        let name = self.database.name();
+        let installed = call("looking for the keeper", keeper.installed()).await?;
+        if installed != Some(keeper::KEEPER_VERSION) {
+            let report = within(INSTALL_TIMEOUT, "installing", keeper.install()).await?;
+            tracing::info!(
+                database = name,
+                version = report.version,
+                "keeper installed"
+            );
+            for shortcoming in report.shortcomings {
+                tracing::warn!(database = name, "{shortcoming}");
+            }
+        }
+        call(
+            "storing the table settings",
+            keeper.set_table_settings(&settings.tables),
+        )
+        .await?;
+        if !settings.tables.enable.is_empty() && !std::mem::replace(&mut self.enabling, true) {
+            let (settings, name) = (settings.clone(), name.to_owned());
+            // A thread of its own: the keeper's future cannot move between threads.
+            let runtime = tokio::runtime::Handle::current();
+            tokio::task::spawn_blocking(move || runtime.block_on(enable(settings, name)));
+        }
+        Ok(())
+    }
+
+    /// Reads the catalog, serves by it, says so, and lets tables that waited for us begin to mark.
+    async fn refresh(
+        &mut self,
+        keeper: &Keeper,
+        registry: &Databases,
+        settings: &KeeperSettings,
+    ) -> Result<(), Over> {
+        self.wanted.borrow_and_update();
+        let wanted = self.database.wanted();
+        let name = self.database.name();
+        loop {
+            let asked = Instant::now();
+            let loaded = match within_keeper(keeper.load()).await {
+                Err(KeeperError::NotInstalled { .. }) => {
+                    self.database.publish(CatalogState::NotInstalled);
+                    self.lease_ends = asked + settings.sidecar.lease;
+                    break;
+                }
+                other => other?,
+            };
+            let generation = loaded.catalog.generation();
+            if !matches!(self.database.state(), CatalogState::Ready(old) if old.generation() == generation)
+            {
+                tracing::debug!(database = name, generation = generation.0, "catalog loaded");
+            }
+            self.database.publish(CatalogState::Ready(loaded.catalog));
+            call(
+                "acknowledging",
+                keeper.acknowledge(&settings.sidecar, &loaded.md5),
+            )
+            .await?;
+            self.lease_ends = asked + settings.sidecar.lease;
+            registry.metrics().catalog_loaded(name);
+            if call("advancing", keeper.advance()).await? == 0 {
+                break;
+            }
+        }
+        self.database.serve(wanted);
+        Ok(())
+    }
+
+    /// The connection is gone or could not be made.
+    fn degrade(&self, reason: &str) {
+        let name = self.database.name();
+        let known = match self.database.state() {
+            CatalogState::Ready(_) | CatalogState::NotInstalled => true,
+            CatalogState::Loading | CatalogState::Unavailable(_) => false,
+        };
+        if known && Instant::now() + LEASE_MARGIN < self.lease_ends {
+            tracing::warn!(
+                database = name,
+                reason,
+                "keeper lost, the last catalog is kept"
+            );
+            return;
+        }
+        tracing::error!(database = name, reason, "no catalog: clients are refused");
+        self.database
+            .publish(CatalogState::Unavailable(reason.to_owned()));
+        self.database.serve(self.database.wanted());
+    }
+
+    /// Waits before the next attempt: shorter if the lease ends or the last client leaves.
+    async fn pause(&mut self, pause: Duration) {
+        let lease = self.lease_ends - LEASE_MARGIN;
+        let lease_counts = lease > Instant::now();
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = sleep_until(lease), if lease_counts => {}
+            () = unused(&mut self.users) => {}
+        }
+    }
+}
+
+/// Returns once nobody has used the database for a while.
+async fn unused(users: &mut watch::Receiver<usize>) {
+    loop {
+        if users.wait_for(|users| *users == 0).await.is_err() {
+            return;
+        }
+        if timeout(LINGER, users.wait_for(|users| *users > 0))
+            .await
+            .is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// Applies `tables.enable` to the tables that exist. On a connection of its own: it waits for the
+/// sidecars to follow, this one included.
+async fn enable(settings: KeeperSettings, database: String) {
+    let run = async {
+        let mut keeper = Keeper::connect(&settings.config, &database).await?;
+        let patterns = settings.tables.enable.clone();
+        keeper
+            .enable(&patterns, RequestedMode::Auto, &mut |_| {})
+            .await
+    };
+    match run.await {
+        Ok(states) => {
+            tracing::info!(database, tables = states.len(), "tables.enable applied");
+            for state in states {
+                tracing::debug!(
+                    database,
+                    table = state.table,
+                    mode = state.mode,
+                    "{}",
+                    state.reason
+                );
+            }
+        }
+        Err(KeeperError::NoSuchTable { .. }) => {}
+        Err(error) => tracing::warn!(database, %error, "tables.enable could not be applied"),
+    }
+}
+
+async fn call<T>(
+    doing: &str,
+    future: impl Future<Output = Result<T, KeeperError>>,
+) -> Result<T, Over> {
+    within(CALL_TIMEOUT, doing, future).await
+}
+
+async fn within<T>(
+    limit: Duration,
+    doing: &str,
+    future: impl Future<Output = Result<T, KeeperError>>,
+) -> Result<T, Over> {
+    match timeout(limit, future).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(Over::Failed(format!("{doing}: no answer within {limit:?}"))),
+    }
+}
+
+async fn within_keeper<T>(
+    future: impl Future<Output = Result<T, KeeperError>>,
+) -> Result<T, KeeperError> {
+    timeout(CALL_TIMEOUT, future).await.unwrap_or_else(|_| {
+        Err(KeeperError::Unexpected {
+            doing: "loading the catalog".to_owned(),
+            reason: format!("no answer within {CALL_TIMEOUT:?}"),
+        })
+    })
+}
