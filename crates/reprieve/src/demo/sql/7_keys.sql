@@ -1,0 +1,18 @@
+ALTER TABLE customers ADD PRIMARY KEY (id), ADD UNIQUE (email);
+ALTER TABLE orders ADD PRIMARY KEY (id), ADD UNIQUE (reference);
+ALTER TABLE payments ADD PRIMARY KEY (id);
+ALTER TABLE refunds ADD PRIMARY KEY (id);
+ALTER TABLE audit_logs ADD PRIMARY KEY (id);
+CREATE INDEX ON orders (customer_id);
+CREATE INDEX ON payments (order_id);
+CREATE INDEX ON refunds (payment_id);
+CREATE INDEX ON audit_logs (refund_id);
+ALTER TABLE orders ADD FOREIGN KEY (customer_id) REFERENCES customers ON DELETE CASCADE;
+ALTER TABLE payments ADD FOREIGN KEY (order_id) REFERENCES orders ON DELETE CASCADE;
+ALTER TABLE refunds ADD FOREIGN KEY (payment_id) REFERENCES payments ON DELETE CASCADE;
+ALTER TABLE audit_logs ADD FOREIGN KEY (refund_id) REFERENCES refunds ON DELETE CASCADE;
+SELECT setval(pg_get_serial_sequence('customers', 'id'), max(id)) FROM customers;
+SELECT setval(pg_get_serial_sequence('orders', 'id'), max(id)) FROM orders;
+SELECT setval(pg_get_serial_sequence('payments', 'id'), max(id)) FROM payments;
+SELECT setval(pg_get_serial_sequence('refunds', 'id'), max(id)) FROM refunds;
+SELECT setval(pg_get_serial_sequence('audit_logs', 'id'), max(id)) FROM audit_logs;
