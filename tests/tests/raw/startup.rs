@@ -124,26 +124,6 @@ pub fn scripts() -> Vec<Script> {
             ],
         ),
         bare(
-            "gss_refused",
-            [
-                Step::Raw(gssenc_request()),
-                Step::Byte,
-                Step::Raw(as_app(3, 0, &[])),
-                Step::Ready(1),
-            ],
-        ),
-        bare(
-            "gss_then_ssl_refused",
-            [
-                Step::Raw(gssenc_request()),
-                Step::Byte,
-                Step::Raw(ssl_request()),
-                Step::Byte,
-                Step::Raw(as_app(3, 0, &[])),
-                Step::Ready(1),
-            ],
-        ),
-        bare(
             "ssl_twice",
             [
                 Step::Raw(ssl_request()),
