@@ -7,6 +7,7 @@
 pub mod client;
 pub mod cluster;
 pub mod compare;
+pub mod corpus;
 pub mod front;
 pub mod message;
 pub mod pair;

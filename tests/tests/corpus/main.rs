@@ -1,0 +1,158 @@
+//! The corpus, differentially: every case on plain PostgreSQL with real deletes, and through the proxy with every table
+//! enabled, in several ways of speaking the protocol. Whatever a client can see must be the same.
+
+mod play;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use tests::Pair;
+use tests::client::Client;
+use tests::compare::difference;
+use tests::corpus::{self, Case};
+use tests::process::root;
+
+use play::{Way, look_at_everything, play};
+
+static PAIR: LazyLock<Pair> = LazyLock::new(|| Pair::start("*.*"));
+
+/// Rows that became tombstones in all cases together: if there are none, nothing was tried.
+static MARKED: AtomicUsize = AtomicUsize::new(0);
+static DATABASES: AtomicUsize = AtomicUsize::new(0);
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(4);
+    let dir = std::env::var_os("REPRIEVE_CORPUS")
+        .map_or_else(|| root().join("tests/corpus"), PathBuf::from);
+    let cases = corpus::read(&dir);
+    assert!(!cases.is_empty(), "{} holds no cases", dir.display());
+    let cases_count = cases.len();
+    let mut trials = Vec::new();
+    for case in cases.into_iter().map(Arc::new) {
+        let name = format!("{}::{}", case.file, slug(&case.heading));
+        let refused = case.refused.is_some();
+        if !(refused && tests::pair::direct()) {
+            trials.push(Trial::test(name, move || {
+                if refused {
+                    refuse(&case)
+                } else {
+                    compare(&case)
+                }
+            }));
+        }
+    }
+    let all = arguments.filter.is_none() && !arguments.list;
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let marked = MARKED.load(Ordering::Relaxed);
+    if !arguments.list {
+        println!("corpus, differential: {cases_count} cases, {marked} tombstones made by them");
+    }
+    conclusion.exit_if_failed();
+    if all && !tests::pair::direct() && marked == 0 {
+        eprintln!("no case made a tombstone: the proxy marks nothing, so nothing was tried");
+        std::process::exit(1);
+    }
+}
+
+fn slug(heading: &str) -> String {
+    let words = heading
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>();
+    words.join("_").to_lowercase()
+}
+
+/// A database of its own for each way, on both sides.
+fn with_database<T>(run: impl FnOnce(&str) -> T) -> T {
+    let name = format!("corpus_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+    PAIR.create_database(&name);
+    let result = run(&name);
+    PAIR.drop_database(&name);
+    result
+}
+
+fn compare(case: &Case) -> Result<(), Failed> {
+    let mut failures = String::new();
+    for way in Way::of(&case.sql) {
+        with_database(|database| {
+            let mut plain = Client::connect(&PAIR.plain().target(), "app", database)?;
+            let mut tried = Client::connect(&PAIR.tried(), "app", database)?;
+            let setup = play::set_up(&mut plain, &case.catalog, || {});
+            let setup_tried = play::set_up(&mut tried, &case.catalog, || PAIR.settle(database));
+            if let Some(difference) = difference(&setup, &setup_tried) {
+                failures += &format!("{way:?}, in the setup:\n{difference}");
+                return Ok::<(), Failed>(());
+            }
+            let seen = play(&mut plain, way, &case.sql);
+            let seen_tried = play(&mut tried, way, &case.sql);
+            if let Some(difference) = difference(&seen, &seen_tried) {
+                failures += &format!("{way:?}:\n{difference}");
+            }
+            let mut plain = Client::connect(&PAIR.plain().target(), "app", database)?;
+            let mut tried = Client::connect(&PAIR.tried(), "app", database)?;
+            let tables = play::tables(&mut plain);
+            let left = look_at_everything(&mut plain, &tables);
+            if let Some(difference) = difference(&left, &look_at_everything(&mut tried, &tables)) {
+                failures += &format!("{way:?}, what is left in the tables:\n{difference}");
+            }
+            count_tombstones(database);
+            Ok(())
+        })?;
+    }
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "tests/corpus/{}.md:{}\n{}{failures}",
+        case.file, case.line, case.sql
+    )
+    .into())
+}
+
+/// A refusal is an error 0A000 in the place of the reply, with the connection alive behind it.
+fn refuse(case: &Case) -> Result<(), Failed> {
+    for way in [Way::Simple, Way::Text] {
+        with_database(|database| {
+            let mut tried = Client::connect(&PAIR.tried(), "app", database)?;
+            play::set_up(&mut tried, &case.catalog, || PAIR.settle(database));
+            let seen = play(&mut tried, way, &case.sql);
+            let refused = seen
+                .iter()
+                .any(|line| line.starts_with("E ") && line.contains(r#" C="0A000""#));
+            if !refused {
+                return Err(Failed::from(format!(
+                    "{way:?}: not refused\n{}\n{}",
+                    case.sql,
+                    seen.join("\n")
+                )));
+            }
+            let alive = tried.try_run("ROLLBACK; SELECT 1")?;
+            if alive != ["1"] {
+                return Err(
+                    format!("{way:?}: the connection is of no use afterwards: {alive:?}").into(),
+                );
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn count_tombstones(database: &str) {
+    if PAIR.proxy().is_none() {
+        return;
+    }
+    let mut superuser = PAIR.behind().superuser(database);
+    let catalog = tests::pair::catalog(&mut superuser);
+    for table in catalog["tables"].as_array().into_iter().flatten() {
+        if table["mode"] == "mark" && table["kind"] == "r" {
+            let oid = &table["oid"];
+            let name = superuser.value(&format!("SELECT {oid}::regclass"));
+            let count = superuser.value(&format!("SELECT count(deletion_id) FROM ONLY {name}"));
+            MARKED.fetch_add(count.parse().unwrap_or(0), Ordering::Relaxed);
+        }
+    }
+}

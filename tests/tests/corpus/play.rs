@@ -1,0 +1,130 @@
+//! Saying the same statements in several ways, and writing down what comes back.
+
+use tests::client::Client;
+use tests::compare::lines;
+use tests::front;
+use tests::message::{Detail, Message};
+use tests::sql::statements;
+
+/// A way of speaking the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// One Query per statement.
+    Simple,
+    /// One Query for all.
+    Together,
+    /// Parse, Bind, Describe, Execute; results as text.
+    Text,
+    /// The same with binary results.
+    Binary,
+}
+
+impl Way {
+    /// The ways that make sense for a text.
+    pub fn of(sql: &str) -> Vec<Way> {
+        let mut ways = vec![Way::Simple, Way::Text, Way::Binary];
+        // Statements in one Query are one transaction, unless they say otherwise; a reader of a single one learns nothing.
+        if statements(sql).len() > 1 {
+            ways.push(Way::Together);
+        }
+        ways
+    }
+}
+
+/// Runs the setup. `settle` is called before the first statement that deletes.
+pub fn set_up(client: &mut Client, catalog: &str, settle: impl Fn()) -> Vec<String> {
+    let mut seen = Vec::new();
+    let mut settled = false;
+    for statement in statements(catalog) {
+        if !settled && statement.to_ascii_lowercase().contains("delete") && !is_ddl(statement) {
+            settle();
+            settled = true;
+        }
+        seen.push(format!("-- {statement}"));
+        seen.extend(written(&client.query(statement), statement));
+    }
+    if !settled {
+        settle();
+    }
+    let error = seen.iter().find(|line| line.starts_with("E "));
+    assert!(
+        error.is_none(),
+        "the catalog block does not run: {}",
+        error.map_or("", String::as_str)
+    );
+    seen
+}
+
+fn is_ddl(statement: &str) -> bool {
+    let word = statement.split_whitespace().next().unwrap_or_default();
+    matches!(
+        word.to_ascii_lowercase().as_str(),
+        "create" | "alter" | "drop" | "comment" | "grant"
+    )
+}
+
+/// Runs the statements of a case.
+pub fn play(client: &mut Client, way: Way, sql: &str) -> Vec<String> {
+    if way == Way::Together {
+        return written(&answer(client, &front::query(sql), false), sql);
+    }
+    let mut seen = Vec::new();
+    for statement in statements(sql) {
+        seen.push(format!("-- {statement}"));
+        let messages = match way {
+            Way::Simple | Way::Together => answer(client, &front::query(statement), false),
+            Way::Text => answer(client, &front::extended(statement, 0), true),
+            Way::Binary => answer(client, &front::extended(statement, 1), true),
+        };
+        seen.extend(written(&messages, statement));
+    }
+    seen
+}
+
+/// Sends, and ends a COPY FROM STDIN without data as often as one begins.
+fn answer(client: &mut Client, bytes: &[u8], extended: bool) -> Vec<Message> {
+    client.send(bytes);
+    let mut messages = Vec::new();
+    loop {
+        let more = client.until(|message| matches!(message.tag, b'Z' | b'G'));
+        let copying = more.last().is_some_and(|message| message.tag == b'G');
+        messages.extend(more);
+        if !copying {
+            return messages;
+        }
+        client.send(&front::copy_done());
+        if extended {
+            client.send(&front::sync());
+        }
+    }
+}
+
+/// Messages as lines. Where the client did not ask for an order, rows are put into one.
+fn written(messages: &[Message], statement: &str) -> Vec<String> {
+    let mut lines = lines(messages, Detail::Meaning);
+    if !statement.to_ascii_lowercase().contains("order by") {
+        for run in lines.chunk_by_mut(|a, b| a.starts_with("D ") && b.starts_with("D ")) {
+            run.sort();
+        }
+    }
+    lines
+}
+
+/// The tables, views and sequences of the application, by the plain server's word.
+pub fn tables(plain: &mut Client) -> Vec<String> {
+    plain.run(
+        "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('r', 'p', 'v') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1",
+    )
+}
+
+/// All rows of all of them, with their column descriptions.
+pub fn look_at_everything(client: &mut Client, tables: &[String]) -> Vec<String> {
+    let mut seen = Vec::new();
+    for table in tables {
+        let sql = format!("SELECT * FROM {table}");
+        seen.push(format!("-- {sql}"));
+        seen.extend(written(&client.query(&sql), &sql));
+    }
+    seen
+}
