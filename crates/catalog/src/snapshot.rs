@@ -177,6 +177,14 @@ impl Catalog {
         self.by_name.contains_key(name)
     }
 
+    /// True if a marked table bears this folded name in some schema: statements without such a name
+    /// need no change.
+    pub fn veils_name(&self, name: &str) -> bool {
+        self.by_name
+            .get(name)
+            .is_some_and(|schemas| schemas.values().flatten().any(|table| table.is_veiled()))
+    }
+
     /// All enabled tables, in no order.
     pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
         self.by_name.values().flat_map(HashMap::values).flatten()
@@ -188,9 +196,8 @@ impl Catalog {
         let Some(schemas) = self.by_name.get(name) else {
             return Resolved::Other;
         };
-        let is_temp = |schema: &str| {
-            schema == "pg_temp" || path.temp_schema.as_deref() == Some(schema)
-        };
+        let is_temp =
+            |schema: &str| schema == "pg_temp" || path.temp_schema.as_deref() == Some(schema);
         if let Some(schema) = schema {
             return match schemas.get(schema) {
                 Some(Some(table)) if !is_temp(schema) => Resolved::Enabled(Arc::clone(table)),
@@ -243,9 +250,21 @@ mod tests {
     #[test]
     fn the_first_schema_with_the_name_wins() {
         let catalog = catalog();
-        assert!(is_ours(&catalog.resolve(None, "t", &path(&["pg_catalog", "public", "app"]))));
-        assert!(!is_ours(&catalog.resolve(None, "t", &path(&["app", "public"]))));
-        assert!(is_ours(&catalog.resolve(Some("public"), "t", &path(&["app"]))));
+        assert!(is_ours(&catalog.resolve(
+            None,
+            "t",
+            &path(&["pg_catalog", "public", "app"])
+        )));
+        assert!(!is_ours(&catalog.resolve(
+            None,
+            "t",
+            &path(&["app", "public"])
+        )));
+        assert!(is_ours(&catalog.resolve(
+            Some("public"),
+            "t",
+            &path(&["app"])
+        )));
         assert!(!is_ours(&catalog.resolve(None, "t", &path(&["other"]))));
     }
 

@@ -416,10 +416,26 @@ impl<'t> Tokens<'t> {
     /// # Errors
     /// The text ends inside a token, or a delimited identifier is empty.
     pub fn lex(text: &'t [u8], standard_conforming_strings: bool) -> Result<Self, LexError> {
-        let mut lexer = Lexer::new(text, standard_conforming_strings);
+        Self::lex_part(text, 0..text.len(), standard_conforming_strings)
+    }
+
+    /// The tokens of a part that begins and ends between tokens. Offsets are those of the text.
+    ///
+    /// # Errors
+    /// As [`lex`](Self::lex).
+    pub fn lex_part(
+        text: &'t [u8],
+        part: Range<usize>,
+        standard_conforming_strings: bool,
+    ) -> Result<Self, LexError> {
+        let mut lexer = Lexer::new(
+            &text[..part.end.min(text.len())],
+            standard_conforming_strings,
+        );
+        lexer.at = part.start;
         let mut tokens = Self {
             text,
-            tokens: Vec::with_capacity(text.len().min(1 << 20) / 4),
+            tokens: Vec::with_capacity(part.len().min(1 << 20) / 4),
             standard_conforming_strings,
         };
         while let Some(token) = lexer.next_token() {

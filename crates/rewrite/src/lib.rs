@@ -9,9 +9,12 @@ mod normalise;
 mod parse;
 mod plan;
 mod refusal;
+mod scan;
 mod scope;
+mod walk;
 
 pub use edits::{Edit, Edits};
 pub use plan::{Effect, Plan, Reply, Statement};
-pub use refusal::Refusal;
+pub use refusal::{Documented, Refusal};
+pub use scan::{Scanned, scan};
 pub use scope::{ClientEncoding, Scope};

@@ -1,0 +1,312 @@
+//! The first look at a query text: statements, what they change in the session, and whether one of
+//! them may concern a marked table. Most texts end here, unparsed.
+
+mod head;
+
+use std::ops::Range;
+
+use catalog::Catalog;
+
+use crate::lex::{LexError, Lexer, Token, TokenKind, Tokens};
+use crate::plan::{Effect, Plan, Reply, Statement};
+use crate::{ClientEncoding, Edits, Refusal, Scope, refusal};
+
+use head::{Head, Verdict};
+
+/// A text cut into statements.
+#[derive(Debug, Clone)]
+pub struct Scanned<'t> {
+    text: &'t [u8],
+    standard_conforming_strings: bool,
+    statements: Vec<Statement>,
+    concerns: Vec<Concern>,
+    doubt: Option<Doubt>,
+}
+
+/// A statement that must be looked at.
+#[derive(Debug, Clone)]
+struct Concern {
+    /// Index of the statement.
+    statement: usize,
+    /// Token that gave rise to it, for the error position.
+    offset: usize,
+    /// Start of an earlier statement of the text that may change what names mean here.
+    after: Option<usize>,
+}
+
+/// Why what was read may not be what the server reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// A byte below 0x80 may be the tail of a character.
+    Encoding,
+    /// The lexer gave up where the server may not.
+    Lexer { offset: usize },
+}
+
+/// Cuts a text into statements and looks for names of marked tables. One pass, no allocation
+/// besides the list of statements.
+pub fn scan<'t>(
+    text: &'t [u8],
+    catalog: &Catalog,
+    standard_conforming_strings: bool,
+    encoding: ClientEncoding,
+) -> Scanned<'t> {
+    let mut scanner = Scanner {
+        text,
+        catalog,
+        encoding,
+        transparent: catalog.is_transparent(),
+        found: Scanned {
+            text,
+            standard_conforming_strings,
+            statements: Vec::new(),
+            concerns: Vec::new(),
+            doubt: None,
+        },
+        head: Head::default(),
+        unsettled: None,
+    };
+    let mut lexer = Lexer::new(text, standard_conforming_strings);
+    let outcome = loop {
+        match lexer.next_token() {
+            Some(Ok(token)) => scanner.token(token),
+            Some(Err(error)) => break Err(error),
+            None => break Ok(()),
+        }
+    };
+    scanner.finish(outcome)
+}
+
+struct Scanner<'t, 'c> {
+    text: &'t [u8],
+    catalog: &'c Catalog,
+    encoding: ClientEncoding,
+    transparent: bool,
+    found: Scanned<'t>,
+    head: Head,
+    /// The first statement that may change what the names behind it mean.
+    unsettled: Option<usize>,
+}
+
+impl<'t> Scanner<'t, '_> {
+    fn token(&mut self, token: Token) {
+        if token.kind == TokenKind::Semicolon && self.head.ends_statement() {
+            return self.end_statement();
+        }
+        if !self.transparent && self.head.first_name.is_none() && self.may_name_ours(token) {
+            self.head.first_name = Some(token.start as usize);
+        }
+        self.head.push(self.text, token);
+    }
+
+    /// True if the token is the name of a marked table, in whatever spelling.
+    fn may_name_ours(&self, token: Token) -> bool {
+        let bytes = &self.text[token.range()];
+        match token.kind {
+            TokenKind::Word if bytes.is_ascii() => self.is_marked(bytes),
+            // The names we know are UTF-8: in another encoding these bytes cannot be compared.
+            TokenKind::Word | TokenKind::QuotedIdentifier
+                if self.encoding != ClientEncoding::Utf8 && !bytes.is_ascii() =>
+            {
+                self.catalog
+                    .tables()
+                    .any(|table| table.is_veiled() && !table.name.is_ascii())
+            }
+            TokenKind::Word => self.is_marked(bytes),
+            TokenKind::QuotedIdentifier => {
+                let inner = &bytes[1..bytes.len() - 1];
+                if inner.len() > NAME_BYTES_MAX || inner.contains(&b'"') {
+                    return self.is_marked_slow(token);
+                }
+                std::str::from_utf8(inner).is_ok_and(|name| self.catalog.veils_name(name))
+            }
+            // Its UESCAPE may follow.
+            TokenKind::UnicodeIdentifier => true,
+            _ => false,
+        }
+    }
+
+    fn is_marked(&self, word: &[u8]) -> bool {
+        let mut folded = [0; NAME_BYTES_MAX];
+        let Some(folded) = folded.get_mut(..word.len()) else {
+            let name = std::str::from_utf8(word).map(catalog::fold_identifier);
+            return name.is_ok_and(|name| self.catalog.veils_name(&name));
+        };
+        folded.copy_from_slice(word);
+        folded.make_ascii_lowercase();
+        std::str::from_utf8(folded).is_ok_and(|name| self.catalog.veils_name(name))
+    }
+
+    fn is_marked_slow(&self, token: Token) -> bool {
+        let tokens = Tokens::lex(&self.text[token.range()], true);
+        let name = tokens.as_ref().ok().and_then(|tokens| tokens.identifier(0));
+        name.is_some_and(|name| self.catalog.veils_name(&name))
+    }
+
+    fn end_statement(&mut self) {
+        let head = std::mem::take(&mut self.head);
+        let Some(range) = head.range() else {
+            return;
+        };
+        let Verdict {
+            effect,
+            passes,
+            unsettles,
+        } = head.verdict(self.text);
+        if let (Some(offset), false) = (head.first_name, passes) {
+            self.found.concerns.push(Concern {
+                statement: self.found.statements.len(),
+                offset,
+                after: self.unsettled,
+            });
+        }
+        if unsettles.applies(head.first_name.is_some()) {
+            self.unsettled.get_or_insert(range.start);
+        }
+        self.found.statements.push(Statement {
+            range,
+            reply: Reply::AsIs,
+            effect,
+        });
+    }
+
+    fn finish(mut self, outcome: Result<(), LexError>) -> Scanned<'t> {
+        self.end_statement();
+        if self.transparent {
+            return self.found;
+        }
+        if self.encoding == ClientEncoding::Unsafe
+            && (!self.text.is_ascii() || !self.found.concerns.is_empty())
+        {
+            // A backslash may be the tail of a character: where strings end is a guess.
+            self.found.concerns.clear();
+            self.found.doubt = self.mentions_ours().then_some(Doubt::Encoding);
+            return self.found;
+        }
+        match outcome {
+            Ok(()) => {}
+            // The server reads the whole text before it runs any of it, and fails there too.
+            Err(
+                LexError::Unterminated { .. }
+                | LexError::EmptyIdentifier { .. }
+                | LexError::TooLong,
+            ) => self.found.concerns.clear(),
+            Err(LexError::UnicodeEscape { offset }) => {
+                self.found.doubt = Some(Doubt::Lexer { offset });
+            }
+        }
+        self.found
+    }
+
+    /// True if the bytes of a marked table's name occur, or might in a spelling that hides them.
+    fn mentions_ours(&self) -> bool {
+        let lower = self.text.to_ascii_lowercase();
+        let occurs = |name: &[u8]| {
+            lower
+                .windows(name.len().max(1))
+                .any(|window| window == name)
+        };
+        occurs(b"u&")
+            || self
+                .catalog
+                .tables()
+                .filter(|table| table.is_veiled())
+                .any(|table| {
+                    !table.name.is_ascii() || occurs(table.name.to_ascii_lowercase().as_bytes())
+                })
+    }
+}
+
+/// `NAMEDATALEN - 1`.
+const NAME_BYTES_MAX: usize = 63;
+
+impl<'t> Scanned<'t> {
+    /// True if [`plan`](Self::plan) must be asked: it may change the text or refuse it. False: send
+    /// the client's own bytes.
+    pub fn concerns_us(&self) -> bool {
+        !self.concerns.is_empty() || self.doubt.is_some()
+    }
+
+    /// In order, empty ones left out. Replies are only known from the plan where there is a concern.
+    pub fn statements(&self) -> &[Statement] {
+        &self.statements
+    }
+
+    pub fn text(&self) -> &'t [u8] {
+        self.text
+    }
+
+    /// The plan that sends the client's own bytes.
+    pub fn untouched(&self, catalog: &Catalog) -> Plan {
+        Plan {
+            edits: Edits::default(),
+            statements: self.statements.clone(),
+            generation: catalog.generation(),
+            depends_on_scope: false,
+        }
+    }
+
+    /// What to send. Parses the statements that may concern a marked table, no others.
+    ///
+    /// # Errors
+    /// A statement cannot be sent without showing deleted rows or losing rows for good.
+    pub fn plan(&self, scope: &Scope<'_>) -> Result<Plan, Refusal> {
+        let mut plan = self.untouched(scope.catalog);
+        match self.doubt {
+            Some(Doubt::Encoding) => return Err(refusal::unsafe_encoding()),
+            Some(Doubt::Lexer { offset }) => return Err(refusal::unread_escape(offset)),
+            None => {}
+        }
+        for concern in &self.concerns {
+            if let Some(earlier) = concern.after {
+                return Err(refusal::after_change(concern.offset, earlier));
+            }
+            plan.depends_on_scope = true;
+            let Some(statement) = plan.statements.get_mut(concern.statement) else {
+                continue;
+            };
+            let reply = self.walk(statement.range.clone(), concern, scope, &mut plan.edits)?;
+            statement.reply = reply;
+            if let Effect::Prepare {
+                reply: prepared, ..
+            } = &mut statement.effect
+            {
+                *prepared = std::mem::take(&mut statement.reply);
+            }
+        }
+        if plan.edits.has_conflict() {
+            return Err(refusal::conflict());
+        }
+        plan.edits.seal(self.text);
+        Ok(plan)
+    }
+
+    fn walk(
+        &self,
+        range: Range<usize>,
+        concern: &Concern,
+        scope: &Scope<'_>,
+        edits: &mut Edits,
+    ) -> Result<Reply, Refusal> {
+        let lexed = Tokens::lex_part(self.text, range, self.standard_conforming_strings);
+        let Ok(tokens) = lexed else {
+            return Err(refusal::unread_escape(concern.offset));
+        };
+        let _ = (scope, edits);
+        let name = String::from_utf8_lossy(self.text.get(concern.offset..).unwrap_or_default());
+        match crate::parse::parse_statement(&tokens, 0..tokens.len()) {
+            Err(crate::parse::Unparsed::TooDeep) => Err(refusal::too_deep(concern.offset)),
+            Err(crate::parse::Unparsed::Syntax { message }) => {
+                Err(refusal::unparsed(&name, &message, concern.offset))
+            }
+            Ok(_) => Err(refusal::unparsed(
+                &name,
+                "the walk is not there yet",
+                concern.offset,
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
