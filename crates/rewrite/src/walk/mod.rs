@@ -1,0 +1,279 @@
+//! One statement into edits: rows that were deleted and columns that are ours do not exist for the
+//! client.
+//!
+//! First the outline: which tokens are clauses, relations, aliases, queries within queries
+//! (`utility`, `query`, `from`, `dml`). Then what the client's names ask of the tables found
+//! (`resolve`). Then, table by table, a condition or a subquery in its place (`emit`, `mark`). It
+//! reads tokens, not the syntax tree: the tree does not know where clauses begin and end, and what
+//! the normaliser leaves out of it must be seen here all the same. What the tree knows better, the
+//! relations in it, is held against the outline (`check`).
+
+mod check;
+mod dml;
+mod emit;
+mod from;
+mod mark;
+mod outline;
+mod query;
+mod refuse;
+mod resolve;
+mod tree;
+mod utility;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use catalog::{Resolved, Table};
+
+use crate::lex::Tokens;
+use crate::{ClientEncoding, Edits, Refusal, Reply, Scope};
+
+use dml::{BySource, Deletion, Unlisted};
+use outline::Outline;
+use tree::{Ctes, Entry, EntryId, EntryKind, Level, LevelId};
+
+/// PostgreSQL's own stack holds a few thousand; nobody writes a hundred.
+const QUERIES_NESTED_MAX: usize = 100;
+
+pub(crate) use check::unseen;
+
+/// What the walk found in one statement.
+#[derive(Debug)]
+pub(crate) struct Walked {
+    /// How replies to it, or to what it prepares, are translated.
+    pub reply: Reply,
+    /// Tokens at which the outline saw a relation being named.
+    pub relations: Vec<usize>,
+}
+
+/// Adds the edits for the statement in `range` of `tokens`, without its semicolon. For PREPARE the
+/// reply is that of EXECUTE.
+///
+/// # Errors
+/// Tombstones or our columns cannot be kept out of it exactly.
+pub(crate) fn statement(
+    tokens: &Tokens<'_>,
+    range: Range<usize>,
+    scope: &Scope<'_>,
+    edits: &mut Edits,
+) -> Result<Walked, Refusal> {
+    let mut walk = Walk::new(tokens, range.clone(), scope)?;
+    walk.top(range)?;
+    if walk.entries.iter().any(|entry| entry.table.is_some()) {
+        walk.wrapped = vec![false; walk.entries.len()];
+        walk.resolve_names()?;
+        walk.emit()?;
+    }
+    if let Some(token) = walk.beyond_ascii {
+        return Err(refuse::encoding(tokens, token));
+    }
+    let reply = match (walk.marked_top && !walk.tag_is_theirs, walk.marked) {
+        (true, _) => Reply::Delete,
+        (false, true) => Reply::Messages,
+        (false, false) => Reply::AsIs,
+    };
+    for change in walk.changes {
+        change.apply(edits);
+    }
+    Ok(Walked {
+        reply,
+        relations: walk.relations,
+    })
+}
+
+/// One edit, kept back until the whole statement is known to be served.
+#[derive(Debug)]
+enum Change {
+    Before(usize, String),
+    Behind(usize, String),
+    Replace(Range<usize>, String),
+}
+
+impl Change {
+    fn apply(self, edits: &mut Edits) {
+        match self {
+            Self::Before(offset, text) => edits.insert_before(offset, &text),
+            Self::Behind(offset, text) => edits.insert_after(offset, &text),
+            Self::Replace(range, text) => edits.replace(range, &text),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Walk<'a> {
+    outline: Outline<'a>,
+    scope: &'a Scope<'a>,
+    levels: Vec<Level>,
+    entries: Vec<Entry>,
+    /// For each token of the statement the innermost level it belongs to.
+    level_of: Vec<Option<LevelId>>,
+    /// For each token of the statement: known to be a relation, an alias or a label.
+    taken: Vec<bool>,
+    relations: Vec<usize>,
+    deletions: Vec<Deletion>,
+    unlisted: Vec<Unlisted>,
+    by_source: Vec<BySource>,
+    /// `TABLE t`: the keyword and the table.
+    table_commands: Vec<(usize, EntryId)>,
+    depth: usize,
+    /// For each entry: it becomes a subquery.
+    wrapped: Vec<bool>,
+    changes: Vec<Change>,
+    marked: bool,
+    marked_top: bool,
+    /// EXPLAIN, COPY: the command tag does not depend on what is inside.
+    tag_is_theirs: bool,
+    /// Where text beyond ASCII would have to be written, and the client's encoding is not UTF-8.
+    beyond_ascii: Option<usize>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(
+        tokens: &'a Tokens<'a>,
+        range: Range<usize>,
+        scope: &'a Scope<'a>,
+    ) -> Result<Self, Refusal> {
+        let length = range.len();
+        Ok(Self {
+            outline: Outline::new(tokens, range)?,
+            scope,
+            levels: Vec::new(),
+            entries: Vec::new(),
+            level_of: vec![None; length],
+            taken: vec![false; length],
+            relations: Vec::new(),
+            deletions: Vec::new(),
+            unlisted: Vec::new(),
+            by_source: Vec::new(),
+            table_commands: Vec::new(),
+            depth: 0,
+            wrapped: Vec::new(),
+            changes: Vec::new(),
+            marked: false,
+            marked_top: false,
+            tag_is_theirs: false,
+            beyond_ascii: None,
+        })
+    }
+
+    /// The veiled table that a dotted name means, if it means one.
+    fn resolve(
+        &mut self,
+        name: &Range<usize>,
+        ctes: &Ctes,
+        kind: EntryKind,
+    ) -> Result<Option<Arc<Table>>, Refusal> {
+        self.relations.push(name.end - 1);
+        let Some(table) = self.outline.name(name.end - 1) else {
+            return Ok(None);
+        };
+        let schema = if name.len() > 1 {
+            match self.outline.name(name.end - 3) {
+                Some(schema) => Some(schema),
+                None => return Ok(None),
+            }
+        } else {
+            None
+        };
+        // The target of INSERT, UPDATE, DELETE, MERGE is never a common table expression.
+        if schema.is_none() && kind == EntryKind::Source && ctes.contains(&table) {
+            return Ok(None);
+        }
+        let Scope {
+            catalog,
+            search_path,
+            ..
+        } = self.scope;
+        Ok(
+            match catalog.resolve(schema.as_deref(), &table, search_path) {
+                Resolved::Enabled(table) if table.is_veiled() => Some(table),
+                Resolved::Enabled(_) | Resolved::Other => None,
+            },
+        )
+    }
+
+    fn unread(&self, token: usize) -> Refusal {
+        refuse::unread(self.outline.tokens, token)
+    }
+
+    /// Notes that a token is no expression.
+    fn take(&mut self, token: usize) {
+        if let Some(taken) = self
+            .taken
+            .get_mut(token.wrapping_sub(self.outline.range.start))
+        {
+            *taken = true;
+        }
+    }
+
+    /// The client's tokens of a dotted name, without what lies between them.
+    fn text(&self, range: Range<usize>) -> Result<String, Refusal> {
+        range
+            .clone()
+            .map(|token| self.text_with_space(token..token + 1))
+            .collect()
+    }
+
+    /// The client's bytes of these tokens.
+    fn text_with_space(&self, range: Range<usize>) -> Result<String, Refusal> {
+        mark::span_text(self.outline.tokens, range.clone())
+            .ok_or_else(|| refuse::encoding(self.outline.tokens, range.start))
+    }
+
+    fn byte(&self, offset: Option<usize>) -> Option<u8> {
+        self.outline.tokens.text().get(offset?).copied()
+    }
+
+    fn note(&mut self, token: usize, text: &str) {
+        if !text.is_ascii() && self.scope.encoding != ClientEncoding::Utf8 {
+            self.beyond_ascii.get_or_insert(token);
+        }
+    }
+
+    fn insert_before(&mut self, token: usize, text: &str) {
+        self.note(token, text);
+        let start = self.outline.tokens.span(token..token + 1).start;
+        let joined = glues_left(self.byte(start.checked_sub(1)));
+        self.changes
+            .push(Change::Before(start, spaced(joined, text, false)));
+    }
+
+    fn insert_behind(&mut self, token: usize, text: &str) {
+        self.note(token, text);
+        let end = self.outline.tokens.span(token..token + 1).end;
+        let joined = glues_right(self.byte(Some(end)));
+        self.changes
+            .push(Change::Behind(end, spaced(false, text, joined)));
+    }
+
+    /// The same for a closing parenthesis, which glues to nothing.
+    fn insert_right_behind(&mut self, token: usize, text: &str) {
+        let end = self.outline.tokens.span(token..token + 1).end;
+        self.changes.push(Change::Behind(end, text.to_string()));
+    }
+
+    fn replace(&mut self, tokens: Range<usize>, text: &str) {
+        self.note(tokens.start, text);
+        let span = self.outline.tokens.span(tokens);
+        let left = !text.is_empty() && glues_left(self.byte(span.start.checked_sub(1)));
+        let right = !text.is_empty() && glues_right(self.byte(Some(span.end)));
+        self.changes
+            .push(Change::Replace(span, spaced(left, text, right)));
+    }
+}
+
+fn glues_left(byte: Option<u8>) -> bool {
+    byte.is_some_and(|byte| !byte.is_ascii_whitespace() && !b"([,".contains(&byte))
+}
+
+fn glues_right(byte: Option<u8>) -> bool {
+    byte.is_some_and(|byte| !byte.is_ascii_whitespace() && !b")],;:".contains(&byte))
+}
+
+fn spaced(left: bool, text: &str, right: bool) -> String {
+    format!(
+        "{}{text}{}",
+        if left { " " } else { "" },
+        if right { " " } else { "" }
+    )
+}

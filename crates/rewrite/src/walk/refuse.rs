@@ -1,0 +1,135 @@
+//! Refusals of the walk, in one place.
+
+use catalog::Table;
+
+use crate::Refusal;
+use crate::lex::Tokens;
+
+fn offset(tokens: &Tokens<'_>, index: usize) -> Option<usize> {
+    tokens.get(index).map(|token| token.start as usize)
+}
+
+/// The outline of the statement was not understood here.
+pub(super) fn unread(tokens: &Tokens<'_>, index: usize) -> Refusal {
+    Refusal {
+        code: "R2",
+        sqlstate: "0A000",
+        message: "this statement names a soft-delete table and could not be read with certainty"
+            .into(),
+        detail: Some("Sent as it is, it might show deleted rows.".into()),
+        hint: Some(
+            "Write it in a simpler form, or send it to the database without Reprieve.".into(),
+        ),
+        offset: offset(tokens, index),
+    }
+}
+
+/// Queries nested too deep.
+pub(super) fn nested(tokens: &Tokens<'_>, index: usize) -> Refusal {
+    Refusal {
+        code: "R3",
+        sqlstate: "54001",
+        message: "stack depth limit exceeded".into(),
+        detail: Some(
+            "The statement names a soft-delete table and nests its queries too deep.".into(),
+        ),
+        hint: None,
+        offset: offset(tokens, index),
+    }
+}
+
+/// A name the client cannot know. PostgreSQL's own words, as if the column were not there.
+pub(super) fn no_column(tokens: &Tokens<'_>, index: usize, name: &str) -> Refusal {
+    undefined(tokens, index, format!("column {name} does not exist"))
+}
+
+/// The same in a list of target columns.
+pub(super) fn no_target_column(
+    tokens: &Tokens<'_>,
+    index: usize,
+    column: &str,
+    table: &Table,
+) -> Refusal {
+    let message = format!(
+        "column \"{column}\" of relation \"{}\" does not exist",
+        table.name
+    );
+    undefined(tokens, index, message)
+}
+
+fn undefined(tokens: &Tokens<'_>, index: usize, message: String) -> Refusal {
+    Refusal {
+        code: "R4",
+        sqlstate: "42703",
+        message,
+        detail: None,
+        hint: None,
+        offset: offset(tokens, index),
+    }
+}
+
+/// A table must become a subquery and cannot: `why` it must, `but` why it cannot.
+pub(super) fn cannot_wrap(
+    tokens: &Tokens<'_>,
+    index: usize,
+    table: &Table,
+    why: &str,
+    but: &str,
+) -> Refusal {
+    Refusal {
+        code: "R5",
+        sqlstate: "0A000",
+        message: format!(
+            "soft-delete table \"{}\" cannot be read this way",
+            table.name
+        ),
+        detail: Some(format!(
+            "Deleted rows cannot be hidden exactly: {why}, {but}."
+        )),
+        hint: Some("Name the columns instead, or put the table into a subquery.".into()),
+        offset: offset(tokens, index),
+    }
+}
+
+/// A definition that would read the table on the server, unseen.
+pub(super) fn definition(tokens: &Tokens<'_>, index: usize, what: &str, table: &Table) -> Refusal {
+    Refusal {
+        code: "R6",
+        sqlstate: "0A000",
+        message: format!(
+            "{what} that reads soft-delete table \"{}\" is not supported",
+            table.name
+        ),
+        detail: Some("The server would run it without hiding deleted rows.".into()),
+        hint: Some("Read the table through a view, which is rewritten when it is created.".into()),
+        offset: offset(tokens, index),
+    }
+}
+
+/// INSERT without a column list, of an unknown number of columns, into a table whose last columns
+/// are not ours.
+pub(super) fn insert_shape(tokens: &Tokens<'_>, index: usize, table: &Table) -> Refusal {
+    Refusal {
+        code: "R7",
+        sqlstate: "0A000",
+        message: format!(
+            "INSERT into soft-delete table \"{}\" needs a column list here",
+            table.name
+        ),
+        detail: Some("Columns were added to the table after soft delete was enabled.".into()),
+        hint: Some("Name the columns behind the table's name.".into()),
+        offset: offset(tokens, index),
+    }
+}
+
+/// Text of ours cannot be written in the client's encoding.
+pub(super) fn encoding(tokens: &Tokens<'_>, index: usize) -> Refusal {
+    Refusal {
+        code: "R8",
+        sqlstate: "0A000",
+        message: "a name beyond ASCII needs client_encoding UTF8 in this statement".into(),
+        detail: Some("The names of the table's columns must be written into the statement.".into()),
+        hint: Some("SET client_encoding TO 'UTF8', or name the columns.".into()),
+        offset: offset(tokens, index),
+    }
+}

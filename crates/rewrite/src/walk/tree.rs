@@ -1,0 +1,224 @@
+//! What the outline of a statement is made of. All indexes are token indexes.
+
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use catalog::{Column, Table};
+
+pub(super) type LevelId = usize;
+pub(super) type EntryId = usize;
+
+/// One place where columns are looked up: a SELECT with its FROM clause, or an INSERT, UPDATE,
+/// DELETE, MERGE with its target. Queries nested in it are levels of their own.
+#[derive(Debug, Default)]
+pub(super) struct Level {
+    /// Where names are looked up that this level does not know.
+    pub parent: Option<LevelId>,
+    /// In the order in which `*` names them.
+    pub entries: Vec<EntryId>,
+    pub joins: Vec<Range<usize>>,
+    pub stars: Vec<Star>,
+    pub filter: Filter,
+    pub group: Option<Range<usize>>,
+    /// Where a column that is functionally dependent on GROUP BY may stand.
+    pub grouped: Vec<Range<usize>>,
+    pub lock: Lock,
+    /// USING or NATURAL: `*` names the merged columns first, and once.
+    pub merges: bool,
+}
+
+/// Where conditions on the rows of a level go.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) enum Filter {
+    #[default]
+    Nowhere,
+    /// The client's condition.
+    Existing(Range<usize>),
+    /// No WHERE yet: it goes behind this token.
+    After(usize),
+}
+
+#[derive(Debug, Default)]
+pub(super) enum Lock {
+    #[default]
+    None,
+    All,
+    Of(Vec<String>),
+}
+
+/// `*` or `t.*` where it stands for a list of columns.
+#[derive(Debug)]
+pub(super) struct Star {
+    pub tokens: Range<usize>,
+    pub qualifier: Option<Range<usize>>,
+}
+
+/// One member of a range table.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// The name that qualifies its columns, folded.
+    pub exposed: Option<String>,
+    /// Tokens of that name as the client wrote it.
+    pub qualifier: Range<usize>,
+    /// `None`: another relation, a function, a subquery.
+    pub table: Option<Arc<Table>>,
+    /// `[ONLY] name [*]`, parentheses of ONLY included.
+    pub reference: Range<usize>,
+    /// `[AS] alias [(columns)]`, empty without one.
+    pub alias: Range<usize>,
+    pub alias_columns: Vec<String>,
+    /// `TABLESAMPLE ...`, empty without one.
+    pub sample: Range<usize>,
+    pub kind: EntryKind,
+    pub place: Place,
+    /// Inside a parenthesised join with an alias: its own name is not seen outside.
+    pub covered: bool,
+    pub uses: Uses,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EntryKind {
+    Source,
+    /// Of INSERT, UPDATE, DELETE or MERGE: can be no subquery.
+    Target,
+    /// `excluded`, `old`, `new`: the target's columns under another name.
+    Image,
+}
+
+/// Where the predicate of an entry belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Filter,
+    /// In front of the condition of this join of its level.
+    On(usize),
+    /// No condition can take it: the table must become a subquery.
+    Wrap,
+    /// Rows of it are not read.
+    Nowhere,
+}
+
+/// What the client's names ask of an entry; the first token that does so.
+#[derive(Debug, Default)]
+pub(super) struct Uses {
+    pub whole_row: Vec<WholeRow>,
+    pub hidden: Option<usize>,
+    pub system: Option<usize>,
+    /// `schema.table.column`
+    pub schema_qualified: Option<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct WholeRow {
+    pub tokens: Range<usize>,
+}
+
+impl Entry {
+    /// What `entry.*` is to the client.
+    pub fn visible_names(&self) -> Vec<String> {
+        let Some(table) = &self.table else {
+            return Vec::new();
+        };
+        let mut names: Vec<String> = table
+            .visible_columns()
+            .map(|column| column.name.clone())
+            .collect();
+        for (name, alias) in names.iter_mut().zip(&self.alias_columns) {
+            name.clone_from(alias);
+        }
+        names
+    }
+
+    pub fn has_visible(&self, name: &str) -> bool {
+        self.table.is_some() && self.visible_names().iter().any(|visible| visible == name)
+    }
+
+    pub fn hides(&self, name: &str) -> bool {
+        self.table.as_ref().is_some_and(|table| hides(table, name))
+    }
+
+    /// True if the aliases of the columns do not fit in front of our own columns.
+    pub fn aliases_reach_ours(&self) -> bool {
+        let Some(table) = &self.table else {
+            return false;
+        };
+        !self.alias_columns.is_empty()
+            && (self.alias_columns.len() > table.visible_columns().count()
+                || !table.hidden_columns_are_last()
+                || self
+                    .alias_columns
+                    .iter()
+                    .any(|name| name == "deleted_at" || hides(table, name)))
+    }
+}
+
+pub(super) fn hides(table: &Table, name: &str) -> bool {
+    table.columns.iter().any(
+        |Column {
+             name: column,
+             hidden,
+             generated: _,
+         }| *hidden && column == name,
+    )
+}
+
+/// A join tree, to find out where predicates belong.
+#[derive(Debug)]
+pub(super) enum Node {
+    Leaf(EntryId),
+    Join {
+        kind: JoinKind,
+        condition: Condition,
+        left: Box<Node>,
+        right: Box<Node>,
+    },
+    /// A join with an alias of its own.
+    Covered(Box<Node>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum JoinKind {
+    Inner,
+    Left,
+    Right,
+    Full,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// Index into `Level::joins`.
+    On(usize),
+    Using,
+    Natural,
+    Cross,
+}
+
+/// Names of the common table expressions that can be seen.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ctes(Option<Rc<CteNames>>);
+
+#[derive(Debug)]
+struct CteNames {
+    name: String,
+    outer: Ctes,
+}
+
+impl Ctes {
+    pub fn with(&self, name: String) -> Self {
+        Self(Some(Rc::new(CteNames {
+            name,
+            outer: self.clone(),
+        })))
+    }
+
+    pub fn contains(&self, name: &str) -> bool {
+        let mut at = self;
+        while let Some(names) = &at.0 {
+            if names.name == name {
+                return true;
+            }
+            at = &names.outer;
+        }
+        false
+    }
+}
