@@ -1,0 +1,120 @@
+-- Names, globs, and what a client's session looks like.
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'reprieve_admin') THEN
+        CREATE ROLE reprieve_admin NOLOGIN;
+    END IF;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE NOTICE 'role "reprieve_admin" does not exist and this role may not create it'
+        USING HINT = 'Let a superuser run CREATE ROLE reprieve_admin NOLOGIN, then install again.';
+END $$;
+
+-- What the reconciler last saw of a table: it looks again only where this differs.
+ALTER TABLE reprieve.tables ADD COLUMN IF NOT EXISTS signature text;
+
+-- Foreign keys to or from marked tables, with the SQL that follows them. The parent is `p`, the child `c`.
+CREATE TABLE IF NOT EXISTS reprieve.links (
+    conoid      oid PRIMARY KEY,
+    name        text NOT NULL,
+    parent      oid NOT NULL,
+    child       oid NOT NULL,
+    position    text NOT NULL,     -- sorts as PostgreSQL fires the foreign keys of one parent
+    action      "char" NOT NULL,   -- pg_constraint.confdeltype
+    is_deferrable boolean NOT NULL,
+    parent_sql  text NOT NULL,     -- ONLY schema.parent
+    child_sql   text NOT NULL,
+    match_sql   text NOT NULL,     -- p.k = c.f AND ..., with the operators of the constraint
+    same_sql    text NOT NULL,     -- s.k = p.k AND ...: s is another parent with the same key
+    parent_columns text[] NOT NULL,
+    child_columns  text[] NOT NULL,
+    set_columns text[] NOT NULL    -- what SET NULL / SET DEFAULT writes
+);
+CREATE INDEX IF NOT EXISTS links_parent ON reprieve.links (parent);
+CREATE INDEX IF NOT EXISTS links_child ON reprieve.links (child);
+
+-- `name || suffix`, cut so that it fits an identifier (63 bytes).
+CREATE OR REPLACE FUNCTION reprieve.fit(name text, suffix text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    WHILE octet_length(name) + octet_length(suffix) > 63 LOOP
+        name := left(name, -1);
+    END LOOP;
+    RETURN name || suffix;
+END $$;
+
+-- The schema-qualified, quoted name of a relation; NULL if it is gone.
+CREATE OR REPLACE FUNCTION reprieve.qualified(relid oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('%I.%I', n.nspname, c.relname)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relid
+$$;
+
+-- True if schema.table matches one of the globs in `list`: separated by commas, with * and ?; a glob
+-- without a dot is a table name in any schema.
+CREATE OR REPLACE FUNCTION reprieve.matches(schema_name text, table_name text, list text) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM regexp_split_to_table(coalesce(list, ''), '\s*,\s*') AS raw(glob),
+             LATERAL (SELECT btrim(glob)) AS trimmed(glob)
+        WHERE trimmed.glob <> ''
+          AND CASE WHEN strpos(trimmed.glob, '.') > 0 THEN schema_name || '.' || table_name ELSE table_name END
+              ~ ('^' || replace(replace(regexp_replace(trimmed.glob, '([][(){}.+^$|\\])', '\\\1', 'g'),
+                                        '*', '.*'), '?', '.') || '$'))
+$$;
+
+CREATE OR REPLACE FUNCTION reprieve.setting(name text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT value FROM reprieve.settings WHERE key = name
+$$;
+
+-- Where this session looks up unqualified names: {"path":[..],"temp_schema":..,"temp":[..]}. No SET clause
+-- and no SECURITY DEFINER: it must see the path of the caller. Everything in it is qualified instead.
+CREATE OR REPLACE FUNCTION reprieve.session_v1() RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT pg_catalog.json_build_object(
+        'path', pg_catalog.to_json(pg_catalog.current_schemas(true)),
+        'temp_schema', (SELECT n.nspname FROM pg_catalog.pg_namespace n
+                        WHERE n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()),
+        'temp', coalesce((SELECT pg_catalog.json_agg(c.relname ORDER BY c.relname) FROM pg_catalog.pg_class c
+                          WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()
+                            AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S}'::"char"[])), '[]'::json))::text
+$$;
+
+-- The document by which proxies rewrite: see "keeper SQL -> catalog" in ARCHITECTURE.md.
+CREATE OR REPLACE FUNCTION reprieve.catalog_v1() RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    WITH enabled AS MATERIALIZED (
+        SELECT c.oid, n.nspname, c.relname, c.relkind, t.mode, t.marking
+        FROM reprieve.tables t JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
+    ), columns AS (
+        SELECT a.attrelid, jsonb_agg(jsonb_build_object('name', a.attname,
+                 'hidden', e.mode = 'mark' AND a.attname IN ('deleted_at', 'deletion_id'),
+                 'generated', a.attgenerated <> '') ORDER BY a.attnum) AS list
+        FROM enabled e JOIN pg_attribute a ON a.attrelid = e.oid
+        WHERE a.attnum > 0 AND NOT a.attisdropped GROUP BY a.attrelid
+    ), keys AS (
+        SELECT i.indrelid, jsonb_agg(a.attname ORDER BY k.place) AS list
+        FROM enabled e JOIN pg_index i ON i.indrelid = e.oid AND i.indisprimary,
+             unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
+             JOIN pg_attribute a ON a.attnum = k.attnum
+        WHERE a.attrelid = i.indrelid AND k.place <= i.indnkeyatts GROUP BY i.indrelid
+    )
+    SELECT jsonb_build_object(
+        'server', current_setting('server_version_num')::int,
+        'tables', coalesce((
+            SELECT jsonb_agg(jsonb_build_object('oid', e.oid::bigint, 'schema', e.nspname, 'name', e.relname,
+                     'mode', e.mode, 'marking', e.marking, 'kind', e.relkind,
+                     'columns', coalesce(columns.list, '[]'), 'primary_key', coalesce(keys.list, '[]'),
+                     'inherits', EXISTS (SELECT FROM pg_inherits h JOIN pg_class m ON m.oid = h.inhrelid
+                                         WHERE e.oid IN (h.inhrelid, h.inhparent) AND NOT m.relispartition
+                                           AND m.relkind <> 'I'))
+                   ORDER BY e.nspname, e.relname)
+            FROM enabled e LEFT JOIN columns ON columns.attrelid = e.oid LEFT JOIN keys ON keys.indrelid = e.oid), '[]'),
+        'shadows', coalesce((
+            SELECT jsonb_agg(jsonb_build_array(n.nspname, c.relname) ORDER BY n.nspname, c.relname)
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE c.relname IN (SELECT e.relname FROM enabled e) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+              AND c.relpersistence <> 't' AND n.nspname !~ '^pg_toast'
+              AND c.oid NOT IN (SELECT e.oid FROM enabled e)), '[]'))::text
+$$;

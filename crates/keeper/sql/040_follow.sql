@@ -1,0 +1,239 @@
+-- Referential actions of marked rows, as PostgreSQL's own triggers would do them, but set by set.
+
+DO $$
+BEGIN
+    IF to_regtype('reprieve.work') IS NULL THEN
+        -- Rows of one table whose foreign keys are still to be followed.
+        CREATE TYPE reprieve.work AS (relid oid, rows tid[]);
+    END IF;
+END $$;
+
+-- PostgreSQL's own error for a parent that is still referenced.
+CREATE OR REPLACE FUNCTION reprieve.raise_referenced(link reprieve.links, key text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    restricts boolean := link.action = 'r' AND current_setting('server_version_num')::int >= 180000;
+    parent_name text := (SELECT relname FROM pg_class WHERE oid = link.parent);
+    child record;
+BEGIN
+    SELECT c.relname, n.nspname INTO child
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = link.child;
+    RAISE EXCEPTION USING
+        ERRCODE = CASE WHEN restricts THEN '23001' ELSE '23503' END,
+        MESSAGE = format(CASE WHEN restricts
+            THEN 'update or delete on table "%s" violates RESTRICT setting of foreign key constraint "%s" on table "%s"'
+            ELSE 'update or delete on table "%s" violates foreign key constraint "%s" on table "%s"' END,
+            parent_name, link.name, child.relname),
+        DETAIL = format(CASE WHEN restricts THEN 'Key (%s)=(%s) is referenced from table "%s".'
+                             ELSE 'Key (%s)=(%s) is still referenced from table "%s".' END,
+            array_to_string(link.parent_columns, ', '), array_to_string(key, ', ', 'null'), child.relname),
+        SCHEMA = child.nspname, TABLE = child.relname, CONSTRAINT = link.name;
+END $$;
+
+-- PostgreSQL's own error for a row whose parent is not there.
+CREATE OR REPLACE FUNCTION reprieve.raise_absent(link reprieve.links, key text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    parent_name text := (SELECT relname FROM pg_class WHERE oid = link.parent);
+    child record;
+BEGIN
+    SELECT c.relname, n.nspname INTO child
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = link.child;
+    RAISE EXCEPTION USING ERRCODE = '23503',
+        MESSAGE = format('insert or update on table "%s" violates foreign key constraint "%s"', child.relname, link.name),
+        DETAIL = format('Key (%s)=(%s) is not present in table "%s".', array_to_string(link.child_columns, ', '),
+                        array_to_string(key, ', ', 'null'), parent_name),
+        SCHEMA = child.nspname, TABLE = child.relname, CONSTRAINT = link.name;
+END $$;
+
+-- Values of columns as a text array, as their types' output functions print them under the settings in force.
+CREATE OR REPLACE FUNCTION reprieve.values_sql(alias text, columns text[]) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'ARRAY[' || string_agg(format('CASE WHEN %1$s.%2$I IS DISTINCT FROM NULL THEN format(''%%s'', %1$s.%2$I) END',
+                                         alias, c), ', ' ORDER BY place) || ']::text[]'
+    FROM unnest(columns) WITH ORDINALITY AS u(c, place)
+$$;
+
+-- Runs a statement on a child under the search path of the client, as triggers of the child would see it
+-- in a native cascade. Returns the number of rows.
+CREATE OR REPLACE FUNCTION reprieve.run_as_client(statement text, parents tid[]) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    taken bigint;
+BEGIN
+    PERFORM set_config('search_path', current_setting('reprieve.path'), true);
+    EXECUTE statement USING parents;
+    GET DIAGNOSTICS taken = ROW_COUNT;
+    RETURN taken;
+END $$;
+
+-- SET NULL / SET DEFAULT: remembers what it changes.
+CREATE OR REPLACE FUNCTION reprieve.relink(link reprieve.links, id bigint, parents tid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = '1' SET bytea_output = 'hex'
+SET TimeZone = 'UTC' SET lc_monetary = 'C' AS $$
+DECLARE
+    key_columns text[];
+    live text := reprieve.live_sql(link.child, 'c');
+    changed bigint;
+    word text := CASE link.action WHEN 'n' THEN 'NULL' ELSE 'DEFAULT' END;
+BEGIN
+    SELECT array_agg(a.attname::text ORDER BY k.place) INTO key_columns
+    FROM pg_index i, unnest(i.indkey) WITH ORDINALITY AS k(attnum, place), pg_attribute a
+    WHERE i.indrelid = link.child AND i.indisprimary AND k.place <= i.indnkeyatts
+      AND a.attrelid = i.indrelid AND a.attnum = k.attnum;
+    IF key_columns IS NULL THEN
+        key_columns := (reprieve.row_sql(link.child, 'c')).columns;
+    END IF;
+    -- Locked first, so that what is remembered is what the update then finds.
+    EXECUTE format('SELECT FROM %s c, %s p WHERE p.ctid = ANY ($1) AND %s AND %s FOR UPDATE OF c',
+                   link.child_sql, link.parent_sql, link.match_sql, live) USING parents;
+    EXECUTE format('INSERT INTO reprieve.relinks (deletion_id, relid, key_columns, key_data, columns, old_data, new_data)'
+                   ' SELECT $2, %s, %L, %s, %L, %s, %s FROM %s c, %s p WHERE p.ctid = ANY ($1) AND %s AND %s',
+                   link.child, key_columns, reprieve.values_sql('c', key_columns), link.set_columns,
+                   reprieve.values_sql('c', link.set_columns), reprieve.assigned_sql(link),
+                   link.child_sql, link.parent_sql, link.match_sql, live) USING parents, id;
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    PERFORM reprieve.count_deletion(id, link.child, 0, changed);
+END $$;
+
+-- What SET NULL / SET DEFAULT writes, as a text array.
+CREATE OR REPLACE FUNCTION reprieve.assigned_sql(link reprieve.links) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'ARRAY[' || string_agg(CASE WHEN (link).action = 'n' OR d.adbin IS NULL THEN 'NULL'
+               ELSE format('format(''%%s'', (%s)::%s)', pg_get_expr(d.adbin, d.adrelid), format_type(a.atttypid, a.atttypmod)) END,
+               ', ' ORDER BY u.place) || ']::text[]'
+    FROM unnest((link).set_columns) WITH ORDINALITY AS u(name, place)
+    JOIN pg_attribute a ON a.attrelid = (link).child AND a.attname = u.name
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+$$;
+
+-- The condition under which a row of this table exists for clients.
+CREATE OR REPLACE FUNCTION reprieve.live_sql(relid oid, alias text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = live_sql.relid AND t.mode = 'mark')
+                THEN alias || '.deleted_at IS NULL' ELSE 'true' END
+$$;
+
+-- NO ACTION and RESTRICT: raises if a live child refers to one of the rows. NO ACTION is content if
+-- another live row bears the same key.
+CREATE OR REPLACE FUNCTION reprieve.check_referenced(link reprieve.links, parents tid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    key text[];
+    substitute text := '';
+BEGIN
+    IF link.action <> 'r' THEN
+        substitute := format(' AND NOT EXISTS (SELECT FROM %s s WHERE s.deleted_at IS NULL AND %s)',
+                             link.parent_sql, link.same_sql);
+    END IF;
+    EXECUTE format('SELECT %s FROM %s c, %s p WHERE p.ctid = ANY ($1) AND %s AND %s%s LIMIT 1 FOR KEY SHARE OF c',
+                   reprieve.values_sql('p', link.parent_columns), link.child_sql, link.parent_sql, link.match_sql,
+                   reprieve.live_sql(link.child, 'c'), substitute)
+        INTO key USING parents;
+    IF key IS NOT NULL THEN
+        PERFORM reprieve.raise_referenced(link, key);
+    END IF;
+END $$;
+
+-- One foreign key for one set of marked parents. Returns the children that were marked, if theirs are to be followed.
+CREATE OR REPLACE FUNCTION reprieve.follow_link(link reprieve.links, id bigint, parents tid[]) RETURNS tid[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    live text := reprieve.live_sql(link.child, 'c');
+    marked tid[];
+BEGIN
+    IF link.action = 'c' AND EXISTS (SELECT FROM reprieve.tables t
+                                     WHERE t.relid = link.child AND t.mode = 'mark' AND t.marking) THEN
+        EXECUTE format('WITH marked AS (UPDATE %s c SET deleted_at = now(), deletion_id = $2 FROM %s p'
+                       ' WHERE p.ctid = ANY ($1) AND %s AND c.deleted_at IS NULL RETURNING c.ctid AS place)'
+                       ' SELECT array_agg(place) FROM marked',
+                       link.child_sql, link.parent_sql, link.match_sql) INTO marked USING parents, id;
+        RETURN marked;
+    ELSIF link.action = 'c' THEN
+        PERFORM reprieve.run_as_client(format('DELETE FROM %s c USING %s p WHERE p.ctid OPERATOR(pg_catalog.=) ANY ($1) AND %s AND %s',
+                                              link.child_sql, link.parent_sql, link.match_sql, live), parents);
+    ELSIF link.action IN ('n', 'd') THEN
+        PERFORM reprieve.relink(link, id, parents);
+        PERFORM reprieve.run_as_client(format(
+            'UPDATE %s c SET %s FROM %s p WHERE p.ctid OPERATOR(pg_catalog.=) ANY ($1) AND %s AND %s', link.child_sql,
+            (SELECT string_agg(format('%I = %s', s, CASE link.action WHEN 'n' THEN 'NULL' ELSE 'DEFAULT' END), ', ')
+             FROM unnest(link.set_columns) AS s),
+            link.parent_sql, link.match_sql, live), parents);
+        -- PostgreSQL checks after SET DEFAULT too: the default may be the very key that goes.
+        IF link.action = 'd' THEN
+            PERFORM reprieve.check_referenced(link, parents);
+        END IF;
+    ELSIF NOT (link.action = 'a' AND link.is_deferrable) THEN
+        PERFORM reprieve.check_referenced(link, parents);
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- Above READ COMMITTED our statements see no newer rows than the transaction does, PostgreSQL's own
+-- referential triggers do. So there the marked rows leave the table, and those triggers act.
+CREATE OR REPLACE FUNCTION reprieve.bury_marked(id bigint, relids oid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    relid oid;
+BEGIN
+    FOREACH relid IN ARRAY relids LOOP
+        PERFORM reprieve.run_as_client(format(
+            'DELETE FROM ONLY %s WHERE deletion_id OPERATOR(pg_catalog.=) %s', reprieve.qualified(relid), id), NULL);
+    END LOOP;
+END $$;
+
+-- Follows the foreign keys of everything deletion `id` has marked: first in, first out, as PostgreSQL
+-- works through its queue of trigger events, so a chain of any length is one loop.
+CREATE OR REPLACE FUNCTION reprieve.follow(id bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    touched oid[] := ARRAY(SELECT DISTINCT r::oid FROM regexp_split_to_table(
+                               btrim(current_setting('reprieve.touched')), '\s+') AS r
+                           WHERE r ~ '^[0-9]{1,10}$' AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = r::oid AND t.mode = 'mark'));
+    queue reprieve.work[] := '{}';
+    item reprieve.work;
+    head int := 1;
+    tail int := 0;
+    link reprieve.links;
+    marked tid[];
+    relid oid;
+    taken bigint;
+BEGIN
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+        PERFORM reprieve.bury_marked(id, touched);
+        RETURN;
+    END IF;
+    PERFORM set_config('reprieve.following', '1', true);
+    FOREACH relid IN ARRAY touched LOOP
+        IF EXISTS (SELECT FROM reprieve.links l WHERE l.parent = relid) THEN
+            EXECUTE format('SELECT array_agg(ctid) FROM ONLY %s WHERE deletion_id = $1', reprieve.qualified(relid))
+                INTO marked USING id;
+            IF marked IS NOT NULL THEN
+                tail := tail + 1;
+                queue[tail] := ROW(relid, marked)::reprieve.work;
+            END IF;
+        END IF;
+    END LOOP;
+    WHILE head <= tail LOOP
+        item := queue[head];
+        FOR link IN SELECT l.* FROM reprieve.links l WHERE l.parent = item.relid ORDER BY l.position LOOP
+            marked := reprieve.follow_link(link, id, item.rows);
+            IF marked IS NOT NULL THEN
+                touched := CASE WHEN link.child = ANY (touched) THEN touched ELSE touched || link.child END;
+                tail := tail + 1;
+                queue[tail] := ROW(link.child, marked)::reprieve.work;
+            END IF;
+        END LOOP;
+        queue[head] := NULL;
+        head := head + 1;
+    END LOOP;
+    PERFORM set_config('reprieve.following', '', true);
+    -- Counted last: what was evicted or buried meanwhile has been counted where it went.
+    FOREACH relid IN ARRAY touched LOOP
+        EXECUTE format('SELECT count(*) FROM ONLY %s WHERE deletion_id = $1', reprieve.qualified(relid)) INTO taken USING id;
+        PERFORM reprieve.count_deletion(id, relid, taken, 0);
+    END LOOP;
+END $$;

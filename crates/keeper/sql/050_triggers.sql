@@ -1,0 +1,367 @@
+-- What is installed on a table: facts about its keys and foreign keys, turned into triggers.
+
+-- Creates a trigger unless the very same is there already; `sql` lacks the name, which is `~reprieve_` || name
+-- so that it sorts after the user's.
+CREATE OR REPLACE FUNCTION reprieve.ensure_trigger(relid oid, name text, events text, rest text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    kind text := CASE WHEN rest ~ 'DEFERRABLE' THEN 'CONSTRAINT TRIGGER' ELSE 'TRIGGER' END;
+    sql text := format('CREATE %s %I %s ON %s %s', kind, name, events, reprieve.qualified(relid), rest);
+    old oid := (SELECT t.oid FROM pg_trigger t WHERE t.tgrelid = relid AND t.tgname = name);
+BEGIN
+    -- The text it was made from is kept as its comment: catalogs do not give back the same text.
+    IF old IS NOT NULL THEN
+        IF obj_description(old, 'pg_trigger') = md5(sql) THEN
+            RETURN;
+        END IF;
+        EXECUTE format('DROP TRIGGER %I ON %s', name, reprieve.qualified(relid));
+    END IF;
+    EXECUTE sql;
+    EXECUTE format('COMMENT ON TRIGGER %I ON %s IS %L', name, reprieve.qualified(relid), md5(sql));
+END $$;
+
+-- Drops triggers of ours that are no longer wanted, on one table.
+CREATE OR REPLACE FUNCTION reprieve.drop_triggers(relid oid, pattern text, keep text[] DEFAULT '{}') RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    t record;
+BEGIN
+    FOR t IN SELECT g.tgname, g.tgrelid FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
+             WHERE g.tgrelid = relid AND p.pronamespace = 'reprieve'::regnamespace AND NOT g.tgisinternal
+               AND g.tgname ~ pattern AND g.tgname <> ALL (keep) AND g.tgparentid = 0 LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', t.tgname, reprieve.qualified(t.tgrelid));
+    END LOOP;
+END $$;
+
+-- Triggers that capture physical deletes: on every enabled table.
+CREATE OR REPLACE FUNCTION reprieve.ensure_capture(relid oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    kind "char" := (SELECT c.relkind FROM pg_class c WHERE c.oid = relid);
+    -- A delete on an inheritance parent hands its transition table only the parent's columns: there row by row.
+    inherits boolean := EXISTS (SELECT FROM pg_inherits h JOIN pg_class m ON m.oid = h.inhrelid
+                                WHERE relid IN (h.inhrelid, h.inhparent) AND NOT m.relispartition AND m.relkind = 'r');
+BEGIN
+    PERFORM reprieve.ensure_trigger(relid, '~reprieve_begin_delete', 'BEFORE DELETE',
+                                    'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.begin_statement()');
+    IF inherits THEN
+        PERFORM reprieve.ensure_trigger(relid, '~reprieve_capture_row', 'AFTER DELETE',
+                                        'FOR EACH ROW EXECUTE FUNCTION reprieve.capture_row()');
+        PERFORM reprieve.ensure_trigger(relid, '~reprieve_capture', 'AFTER DELETE',
+                                        'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.after_truncate()');
+    ELSE
+        PERFORM reprieve.drop_triggers(relid, '^~reprieve_capture_row$');
+        PERFORM reprieve.ensure_trigger(relid, '~reprieve_capture', 'AFTER DELETE',
+            'REFERENCING OLD TABLE AS reprieve_old FOR EACH STATEMENT EXECUTE FUNCTION reprieve.capture()');
+    END IF;
+    PERFORM reprieve.ensure_trigger(relid, '~reprieve_begin_truncate', 'BEFORE TRUNCATE',
+                                    'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.begin_statement()');
+    PERFORM reprieve.ensure_trigger(relid, '~reprieve_truncate', 'BEFORE TRUNCATE',
+                                    'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.capture_truncate()');
+    PERFORM reprieve.ensure_trigger(relid, '~reprieve_truncated', 'AFTER TRUNCATE',
+                                    'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.after_truncate()');
+END $$;
+
+-- Per key of a table (unique index or exclusion constraint, never our own): how to find the holder of NEW's key.
+-- The table is `t` in `condition`; `columns` are those the key depends on.
+CREATE OR REPLACE FUNCTION reprieve.keys(relid oid, OUT index_oid oid, OUT exclusion boolean, OUT guard text,
+                                         OUT condition text, OUT columns text[])
+RETURNS SETOF record LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    i record;
+    part record;
+    theirs text;
+    ours text;
+    operation text;
+    predicate text;
+BEGIN
+    FOR i IN SELECT x.*, coalesce((to_jsonb(x) ->> 'indnullsnotdistinct')::boolean, false) AS nulls_equal
+             FROM pg_index x WHERE x.indrelid = keys.relid AND (x.indisunique OR x.indisexclusion) AND x.indislive
+               AND NOT EXISTS (SELECT FROM pg_attribute d WHERE d.attrelid = x.indrelid AND d.attname = 'deletion_id'
+                               AND d.attnum = ANY (x.indkey::int2[]))
+             ORDER BY x.indexrelid LOOP
+        index_oid := i.indexrelid;
+        exclusion := i.indisexclusion;
+        guard := '';
+        condition := '';
+        FOR part IN
+            SELECT k.place, a.attname, pg_get_indexdef(i.indexrelid, k.place::int, false) AS expression,
+                   format('OPERATOR(%I.%s)', n.nspname, o.oprname) AS operator,
+                   CASE WHEN co.oid IS NOT NULL AND co.oid IS DISTINCT FROM a.attcollation
+                        THEN format(' COLLATE %I.%I', cn.nspname, co.collname) ELSE '' END AS collation
+            FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, place)
+            LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum > 0
+            JOIN pg_opclass oc ON oc.oid = i.indclass[k.place - 1]
+            LEFT JOIN pg_constraint x ON x.conindid = i.indexrelid AND x.contype = 'x'
+            LEFT JOIN pg_amop ao ON ao.amopfamily = oc.opcfamily AND ao.amopstrategy = 3 AND NOT i.indisexclusion
+                                AND ao.amoplefttype = oc.opcintype AND ao.amoprighttype = oc.opcintype
+            JOIN pg_operator o ON o.oid = CASE WHEN i.indisexclusion THEN x.conexclop[k.place] ELSE ao.amopopr END
+            JOIN pg_namespace n ON n.oid = o.oprnamespace
+            LEFT JOIN pg_collation co ON co.oid = i.indcollation[k.place - 1]
+            LEFT JOIN pg_namespace cn ON cn.oid = co.collnamespace
+            WHERE k.place <= i.indnkeyatts ORDER BY k.place LOOP
+            IF part.attname IS NOT NULL THEN
+                theirs := format('t.%I', part.attname);
+                ours := format('NEW.%I', part.attname);
+            ELSE
+                theirs := part.expression;
+                ours := format('(SELECT %s FROM (SELECT NEW.*) AS t)', part.expression);
+            END IF;
+            operation := format('%s%s %s %s', theirs, part.collation, part.operator, ours);
+            IF i.nulls_equal THEN
+                operation := format('(%s OR (%s IS NULL AND %s IS NULL))', operation, theirs, ours);
+            ELSIF part.attname IS NOT NULL THEN
+                guard := guard || format(' AND %s IS NOT NULL', ours);
+            END IF;
+            condition := condition || ' AND ' || operation;
+        END LOOP;
+        IF i.indpred IS NOT NULL THEN
+            predicate := pg_get_expr(i.indpred, i.indrelid);
+            guard := guard || format(' AND (SELECT %s FROM (SELECT NEW.*) AS t)', predicate);
+            condition := condition || format(' AND (%s)', predicate);
+        END IF;
+        guard := coalesce(nullif(substr(guard, 6), ''), 'true');
+        condition := substr(condition, 6);
+        -- An expression may read any column.
+        columns := ARRAY(SELECT a.attname::text FROM pg_attribute a
+                         WHERE a.attrelid = i.indrelid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+                           AND a.attname NOT IN ('deleted_at', 'deletion_id')
+                           AND (a.attnum = ANY (i.indkey::int2[]) OR i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
+                         ORDER BY a.attnum);
+        RETURN NEXT;
+    END LOOP;
+END $$;
+
+-- A trigger function of our own for one table or foreign key. Its text is all qualified.
+CREATE OR REPLACE FUNCTION reprieve.ensure_function(name text, body text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'reprieve'::regnamespace AND p.proname = name AND p.prosrc = body) THEN
+        RETURN;
+    END IF;
+    EXECUTE format('CREATE OR REPLACE FUNCTION reprieve.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER '
+                   'SET search_path = pg_catalog, pg_temp AS %L', name, body);
+END $$;
+
+-- True if an UPDATE changes one of the columns, byte for byte: not every type has an equality.
+CREATE OR REPLACE FUNCTION reprieve.moved_sql(columns text[]) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('ROW(%s)::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(%s)::pg_catalog.record', string_agg(format('OLD.%I', c), ', ' ORDER BY place),
+                  string_agg(format('NEW.%I', c), ', ' ORDER BY place))
+    FROM unnest(columns) WITH ORDINALITY AS u(c, place)
+$$;
+
+-- Eviction: BEFORE INSERT and BEFORE UPDATE of a key, a tombstone that holds the key goes to the graveyard.
+CREATE OR REPLACE FUNCTION reprieve.ensure_evict(relid oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    target text := reprieve.qualified(relid);
+    steps text := '';
+    key record;
+    watched text[] := '{}';
+BEGIN
+    FOR key IN SELECT * FROM reprieve.keys(relid) LOOP
+        -- The lock waits for a delete that is not committed yet and shows its outcome.
+        steps := steps || format($f$
+    IF %1$s THEN
+        %2$s
+            DELETE FROM ONLY %3$s AS t WHERE %4$s AND t.deleted_at IS NOT NULL;
+        END IF;
+    END IF;$f$, key.guard, CASE WHEN key.exclusion
+            THEN format('PERFORM FROM ONLY %s AS t WHERE %s FOR KEY SHARE;
+        IF FOUND THEN', target, key.condition)
+            ELSE format('SELECT t.deleted_at INTO buried FROM ONLY %s AS t WHERE %s FOR KEY SHARE;
+        IF buried IS NOT NULL THEN', target, key.condition) END, target, key.condition);
+        watched := watched || key.columns;
+    END LOOP;
+    watched := ARRAY(SELECT DISTINCT w FROM unnest(watched) AS w ORDER BY w);
+    PERFORM reprieve.ensure_function('evict_' || relid, format($f$
+#variable_conflict use_column
+DECLARE
+    buried timestamptz;
+BEGIN
+    IF TG_OP = 'INSERT' AND (NEW.deleted_at IS NOT NULL OR NEW.deletion_id IS NOT NULL) THEN
+        RAISE EXCEPTION USING ERRCODE = '42601', MESSAGE = 'INSERT has more expressions than target columns';
+    END IF;%s
+    RETURN NEW;
+END $f$, steps));
+    PERFORM reprieve.ensure_trigger(relid, '~reprieve_evict', 'BEFORE INSERT',
+                                    format('FOR EACH ROW EXECUTE FUNCTION reprieve.%I()', 'evict_' || relid));
+    IF watched = '{}' THEN
+        PERFORM reprieve.drop_triggers(relid, '^~reprieve_evict_update$');
+    ELSE
+        PERFORM reprieve.ensure_trigger(relid, '~reprieve_evict_update',
+            'BEFORE UPDATE OF ' || (SELECT string_agg(format('%I', w), ', ') FROM unnest(watched) AS w),
+            format('FOR EACH ROW WHEN (OLD.deleted_at IS NULL AND NEW.deleted_at IS NULL AND %s) EXECUTE FUNCTION reprieve.%I()',
+                   reprieve.moved_sql(watched), 'evict_' || relid));
+    END IF;
+END $$;
+
+-- All triggers of a marked table but those of its foreign keys.
+CREATE OR REPLACE FUNCTION reprieve.ensure_mark(relid oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM reprieve.ensure_trigger(relid, '~reprieve_begin_mark', 'BEFORE UPDATE OF deleted_at',
+                                    'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.begin_statement()');
+    PERFORM reprieve.ensure_trigger(relid, '~reprieve_after_mark', 'AFTER UPDATE OF deleted_at',
+                                    'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.after_mark()');
+    PERFORM reprieve.ensure_evict(relid);
+END $$;
+
+-- Reads the foreign keys of some tables (all enabled ones, if NULL) into reprieve.links.
+CREATE OR REPLACE FUNCTION reprieve.read_links(relids oid[]) RETURNS SETOF reprieve.links
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT x.oid, x.conname::text, x.confrelid, x.conrelid,
+           coalesce((SELECT min(g.tgname::text COLLATE "C") FROM pg_trigger g
+                     WHERE g.tgconstraint = x.oid AND g.tgrelid = x.confrelid AND g.tgtype & 8 <> 0), x.oid::text),
+           x.confdeltype, x.condeferrable,
+           CASE WHEN p.relkind = 'p' THEN '' ELSE 'ONLY ' END || reprieve.qualified(p.oid),
+           CASE WHEN c.relkind = 'p' THEN '' ELSE 'ONLY ' END || reprieve.qualified(c.oid),
+           k.match_sql, k.same_sql, k.parent_columns, k.child_columns,
+           coalesce((SELECT array_agg(a.attname::text ORDER BY d.place)
+                     FROM jsonb_array_elements_text(nullif(to_jsonb(x) -> 'confdelsetcols', 'null'))
+                          WITH ORDINALITY AS d(attnum, place)
+                     JOIN pg_attribute a ON a.attrelid = x.conrelid AND a.attnum = d.attnum::int2), k.child_columns)
+    FROM pg_constraint x JOIN pg_class p ON p.oid = x.confrelid JOIN pg_class c ON c.oid = x.conrelid,
+         LATERAL (
+             SELECT string_agg(format('p.%I OPERATOR(%I.%s) c.%I%s', pa.attname, pn.nspname, po.oprname, ca.attname,
+                        CASE WHEN pa.attcollation <> 0 AND ca.attcollation <> pa.attcollation
+                             THEN (SELECT format(' COLLATE %I.%I', ln.nspname, l.collname) FROM pg_collation l
+                                   JOIN pg_namespace ln ON ln.oid = l.collnamespace WHERE l.oid = pa.attcollation)
+                             ELSE '' END), ' AND ' ORDER BY u.place) AS match_sql,
+                    string_agg(format('s.%1$I OPERATOR(%2$I.%3$s) p.%1$I', pa.attname, sn.nspname, so.oprname),
+                               ' AND ' ORDER BY u.place) AS same_sql,
+                    array_agg(pa.attname::text ORDER BY u.place) AS parent_columns,
+                    array_agg(ca.attname::text ORDER BY u.place) AS child_columns
+             FROM unnest(x.conkey, x.confkey, x.conpfeqop, x.conppeqop) WITH ORDINALITY AS u(ck, pk, pf, pp, place)
+             JOIN pg_attribute ca ON ca.attrelid = x.conrelid AND ca.attnum = u.ck
+             JOIN pg_attribute pa ON pa.attrelid = x.confrelid AND pa.attnum = u.pk
+             JOIN pg_operator po ON po.oid = u.pf JOIN pg_namespace pn ON pn.oid = po.oprnamespace
+             JOIN pg_operator so ON so.oid = u.pp JOIN pg_namespace sn ON sn.oid = so.oprnamespace
+         ) AS k
+    WHERE x.contype = 'f' AND x.conparentid = 0
+      AND EXISTS (SELECT FROM reprieve.tables t WHERE t.mode = 'mark' AND t.relid IN (x.conrelid, x.confrelid))
+      AND (relids IS NULL OR x.conrelid = ANY (relids) OR x.confrelid = ANY (relids))
+$$;
+
+-- The triggers of one foreign key. A marked parent: children may only refer to live rows. A marked child:
+-- its tombstones leave before PostgreSQL's own foreign key can trip over them.
+CREATE OR REPLACE FUNCTION reprieve.ensure_link(link reprieve.links) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    present text := (SELECT string_agg(format('NEW.%I IS NOT NULL', c), ' AND ') FROM unnest(link.child_columns) AS c);
+    child_list text := (SELECT string_agg(format('%I', c), ', ') FROM unnest(link.child_columns) AS c);
+    parent_list text := (SELECT string_agg(format('%I', c), ', ') FROM unnest(link.parent_columns) AS c);
+    timing text := '';
+    name text;
+BEGIN
+    IF EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.parent AND t.mode = 'mark') THEN
+        IF link.is_deferrable THEN
+            timing := (SELECT 'DEFERRABLE' || CASE WHEN x.condeferred THEN ' INITIALLY DEFERRED ' ELSE ' ' END
+                       FROM pg_constraint x WHERE x.oid = link.conoid);
+            PERFORM reprieve.ensure_deferred(link, timing);
+        END IF;
+        name := 'live_' || link.conoid;
+        -- The row itself may be gone again by the time a deferred check runs.
+        PERFORM reprieve.ensure_function(name, format($f$
+BEGIN
+    PERFORM FROM %s p WHERE %s AND p.deleted_at IS NULL FOR KEY SHARE;
+    IF NOT FOUND AND %s THEN
+        PERFORM reprieve.raise_absent(l, %s) FROM reprieve.links l WHERE l.conoid = %s;
+    END IF;
+    RETURN NULL;
+END $f$, link.parent_sql, replace(link.match_sql, ' c.', ' NEW.'),
+            CASE WHEN link.is_deferrable THEN format('EXISTS (SELECT FROM %s c WHERE %s AND %s)', link.child_sql,
+                (SELECT string_agg(format('c.%1$I = NEW.%1$I', c), ' AND ') FROM unnest(link.child_columns) AS c),
+                reprieve.live_sql(link.child, 'c')) ELSE 'true' END,
+            reprieve.values_sql('NEW', link.child_columns), link.conoid));
+        PERFORM reprieve.ensure_trigger(link.child, '~reprieve_' || name, 'AFTER INSERT',
+            format('%sFOR EACH ROW WHEN (%s) EXECUTE FUNCTION reprieve.%I()', timing, present, name));
+        PERFORM reprieve.ensure_trigger(link.child, '~reprieve_' || name || '_update', 'AFTER UPDATE OF ' || child_list,
+            format('%sFOR EACH ROW WHEN ((%s) AND (%s)) EXECUTE FUNCTION reprieve.%I()', timing, reprieve.moved_sql(link.child_columns), present, name));
+    END IF;
+    IF EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.child AND t.mode = 'mark') THEN
+        name := 'unhang_' || link.conoid;
+        PERFORM reprieve.ensure_function(name, format($f$
+BEGIN
+    PERFORM FROM %1$s c WHERE %2$s FOR KEY SHARE;
+    IF FOUND THEN
+        DELETE FROM %1$s c WHERE %2$s AND c.deleted_at IS NOT NULL;
+    END IF;
+    RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+END $f$, link.child_sql, regexp_replace(link.match_sql, '(^| AND )p\.', '\1OLD.', 'g')));
+        PERFORM reprieve.ensure_trigger(link.parent, '~reprieve_' || name, 'BEFORE DELETE',
+            format('FOR EACH ROW EXECUTE FUNCTION reprieve.%I()', name));
+        PERFORM reprieve.ensure_trigger(link.parent, '~reprieve_' || name || '_update', 'BEFORE UPDATE OF ' || parent_list,
+            format('FOR EACH ROW WHEN (%s) EXECUTE FUNCTION reprieve.%I()', reprieve.moved_sql(link.parent_columns), name));
+    END IF;
+END $$;
+
+-- Deferrable NO ACTION: a constraint trigger on the parent, under the name of the foreign key so that SET
+-- CONSTRAINTS finds it. A self reference has taken that name.
+CREATE OR REPLACE FUNCTION reprieve.ensure_deferred(link reprieve.links, timing text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    taken boolean := EXISTS (SELECT FROM pg_constraint x WHERE x.conrelid = link.parent AND x.conname = link.name AND x.contype <> 't');
+    parent_text text := regexp_replace(link.parent_sql, '^ONLY ', '');
+BEGIN
+    IF link.action <> 'a' THEN
+        RETURN;
+    END IF;
+    PERFORM reprieve.ensure_function('still_' || link.conoid, format($f$
+BEGIN
+    IF NOT EXISTS (SELECT FROM %1$s s WHERE s.deleted_at IS NULL AND %2$s) THEN
+        PERFORM FROM %3$s c WHERE %4$s AND %5$s FOR KEY SHARE;
+        IF FOUND THEN
+            PERFORM reprieve.raise_referenced(l, %6$s) FROM reprieve.links l WHERE l.conoid = %7$s;
+        END IF;
+    END IF;
+    RETURN NULL;
+END $f$, link.parent_sql, replace(link.same_sql, ' p.', ' OLD.'), link.child_sql,
+        regexp_replace(link.match_sql, '(^| AND )p\.', '\1OLD.', 'g'), reprieve.live_sql(link.child, 'c'),
+        reprieve.values_sql('OLD', link.parent_columns), link.conoid));
+    PERFORM reprieve.ensure_trigger(link.parent,
+        CASE WHEN taken THEN '~reprieve_still_' || link.conoid ELSE link.name END, 'AFTER UPDATE OF deleted_at',
+        format('%sFOR EACH ROW WHEN (OLD.deleted_at IS NULL AND NEW.deleted_at IS NOT NULL) EXECUTE FUNCTION reprieve.%I()',
+               timing, 'still_' || link.conoid));
+END $$;
+
+-- Brings reprieve.links and the triggers of foreign keys up to date, for some tables or (NULL) for all.
+CREATE OR REPLACE FUNCTION reprieve.follow_schema(relids oid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    link reprieve.links;
+    gone record;
+BEGIN
+    FOR gone IN SELECT l.conoid, l.parent, l.child FROM reprieve.links l
+                WHERE (relids IS NULL OR l.parent = ANY (relids) OR l.child = ANY (relids))
+                  AND NOT EXISTS (SELECT FROM reprieve.read_links(ARRAY[l.parent, l.child]) r WHERE r.conoid = l.conoid) LOOP
+        PERFORM reprieve.drop_link(gone.conoid, gone.parent, gone.child);
+        DELETE FROM reprieve.links l WHERE l.conoid = gone.conoid;
+    END LOOP;
+    FOR link IN SELECT r.* FROM reprieve.read_links(relids) r LOOP
+        DELETE FROM reprieve.links l WHERE l.conoid = link.conoid AND l IS DISTINCT FROM link;
+        INSERT INTO reprieve.links SELECT link.* ON CONFLICT DO NOTHING;
+        PERFORM reprieve.ensure_link(link);
+    END LOOP;
+END $$;
+
+-- Drops triggers and functions of a foreign key that is gone or no longer of interest.
+CREATE OR REPLACE FUNCTION reprieve.drop_link(conoid oid, parent oid, child oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    f record;
+    t record;
+BEGIN
+    FOR f IN SELECT p.oid, p.proname FROM pg_proc p WHERE p.pronamespace = 'reprieve'::regnamespace
+             AND p.proname IN ('live_' || conoid, 'unhang_' || conoid, 'still_' || conoid) LOOP
+        FOR t IN SELECT g.tgname, g.tgrelid FROM pg_trigger g WHERE g.tgfoid = f.oid AND g.tgparentid = 0 LOOP
+            EXECUTE format('DROP TRIGGER %I ON %s', t.tgname, reprieve.qualified(t.tgrelid));
+        END LOOP;
+        EXECUTE format('DROP FUNCTION reprieve.%I()', f.proname);
+    END LOOP;
+END $$;

@@ -1,0 +1,367 @@
+-- Which mode a table can have, and the way into and out of it.
+
+-- Why rows of a table cannot be marked exactly. `hard` obstacles hold even if a DBA insists.
+CREATE OR REPLACE FUNCTION reprieve.obstacles(relid oid, OUT hard boolean, OUT reason text) RETURNS SETOF record
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    c pg_class;
+    found_name text;
+    marked boolean := EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = relid AND t.mode = 'mark');
+BEGIN
+    SELECT * INTO c FROM pg_class WHERE pg_class.oid = relid;
+    hard := true;
+    IF c.relkind = 'p' OR c.relispartition THEN
+        reason := 'it is partitioned or a partition'; RETURN NEXT;
+    ELSIF EXISTS (SELECT FROM pg_inherits h WHERE relid IN (h.inhrelid, h.inhparent)) THEN
+        reason := 'it is part of an inheritance hierarchy'; RETURN NEXT;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = relid AND i.indisprimary) THEN
+        reason := 'it has no primary key'; RETURN NEXT;
+    END IF;
+    IF c.reloftype <> 0 THEN
+        reason := 'it is a typed table'; RETURN NEXT;
+    END IF;
+    IF NOT marked THEN
+        SELECT string_agg(quote_ident(a.attname), ' and ') INTO found_name FROM pg_attribute a
+        WHERE a.attrelid = relid AND a.attname IN ('deleted_at', 'deletion_id') AND NOT a.attisdropped;
+        IF found_name IS NOT NULL THEN
+            reason := format('it has a column %s of its own', found_name); RETURN NEXT;
+        END IF;
+        IF (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = relid AND a.attnum > 0) > 1590 THEN
+            reason := 'it has no room for two more columns'; RETURN NEXT;
+        END IF;
+    END IF;
+    SELECT x.conname INTO found_name FROM pg_constraint x
+    WHERE x.conrelid = relid AND x.contype IN ('p', 'u', 'x') AND x.condeferrable LIMIT 1;
+    IF found_name IS NOT NULL THEN
+        reason := format('its constraint %I is deferrable', found_name); RETURN NEXT;
+    END IF;
+    SELECT x.relname INTO found_name FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+    WHERE i.indrelid = relid AND (i.indisunique OR i.indisexclusion) AND EXISTS (
+        SELECT FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+        WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.refobjid = relid AND a.attgenerated <> '') LIMIT 1;
+    IF found_name IS NOT NULL THEN
+        reason := format('the key %I contains a generated column', found_name); RETURN NEXT;
+    END IF;
+    SELECT x.conname INTO found_name FROM pg_constraint x JOIN pg_class o ON o.oid IN (x.conrelid, x.confrelid) AND o.oid <> relid
+    WHERE x.contype = 'f' AND relid IN (x.conrelid, x.confrelid)
+      AND (o.relkind = 'p' OR o.relispartition OR EXISTS (SELECT FROM pg_inherits h WHERE o.oid IN (h.inhrelid, h.inhparent))) LIMIT 1;
+    IF found_name IS NOT NULL THEN
+        reason := format('the foreign key %I leads to or from a partitioned or inherited table', found_name); RETURN NEXT;
+    END IF;
+    SELECT o.relname INTO found_name FROM pg_constraint x JOIN pg_class o ON o.oid IN (x.conrelid, x.confrelid)
+    WHERE x.contype = 'f' AND relid IN (x.conrelid, x.confrelid) AND NOT pg_has_role(o.relowner, 'USAGE') LIMIT 1;
+    IF found_name IS NOT NULL THEN
+        reason := format('the keeper''s role has not the rights of the owner of table %I, which a foreign key leads to or from', found_name); RETURN NEXT;
+    END IF;
+    hard := false;
+    SELECT g.tgname INTO found_name FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
+    WHERE g.tgrelid = relid AND NOT g.tgisinternal AND p.pronamespace <> 'reprieve'::regnamespace LIMIT 1;
+    IF found_name IS NOT NULL THEN
+        reason := format('it has a trigger of its own, %I', found_name); RETURN NEXT;
+    END IF;
+    SELECT r.rulename INTO found_name FROM pg_rewrite r WHERE r.ev_class = relid LIMIT 1;
+    IF found_name IS NOT NULL THEN
+        reason := format('it has a rule, %I', found_name); RETURN NEXT;
+    END IF;
+    IF c.relrowsecurity OR c.relforcerowsecurity OR EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = relid) THEN
+        reason := 'it has row security'; RETURN NEXT;
+    END IF;
+    SELECT pub.pubname INTO found_name FROM pg_publication_tables pub
+    WHERE pub.schemaname = (SELECT nspname FROM pg_namespace n WHERE n.oid = c.relnamespace) AND pub.tablename = c.relname LIMIT 1;
+    IF found_name IS NOT NULL THEN
+        reason := format('it is a member of the publication %I', found_name); RETURN NEXT;
+    END IF;
+    SELECT pg_describe_object(d.classid, d.objid, d.objsubid) INTO found_name
+    FROM pg_depend d JOIN pg_type y ON y.oid = d.refobjid OR y.typarray = d.refobjid
+    WHERE d.refclassid = 'pg_type'::regclass AND y.typrelid = relid AND d.deptype <> 'i' LIMIT 1;
+    IF found_name IS NOT NULL THEN
+        reason := format('its row type is used by %s', found_name); RETURN NEXT;
+    END IF;
+    SELECT pg_describe_object(d.classid, d.objid, d.objsubid) INTO found_name
+    FROM pg_depend d LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+    WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = relid
+      AND d.classid IN ('pg_rewrite'::regclass, 'pg_policy'::regclass, 'pg_proc'::regclass)
+      AND r.ev_class IS DISTINCT FROM relid AND d.deptype = 'n'
+      -- A view made through the proxy reads deleted_at itself.
+      AND NOT (r.oid IS NOT NULL AND marked AND EXISTS (
+          SELECT FROM pg_depend e JOIN pg_attribute a ON a.attrelid = e.refobjid AND a.attnum = e.refobjsubid
+          WHERE e.classid = d.classid AND e.objid = d.objid AND e.refclassid = d.refclassid AND e.refobjid = relid
+            AND a.attname = 'deleted_at'))
+      AND NOT EXISTS (SELECT FROM pg_policy p WHERE d.classid = 'pg_policy'::regclass AND p.oid = d.objid AND p.polrelid = relid)
+    LIMIT 1;
+    IF found_name IS NOT NULL THEN
+        reason := format('%s reads it', found_name); RETURN NEXT;
+    END IF;
+    SELECT p.oid::regprocedure::text INTO found_name FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+    WHERE l.lanname NOT IN ('internal', 'c') AND p.pronamespace NOT IN (
+              'pg_catalog'::regnamespace, 'information_schema'::regnamespace, 'reprieve'::regnamespace)
+      AND strpos(lower(p.prosrc), lower(c.relname)) > 0
+      AND p.prosrc ~* ('\m' || regexp_replace(c.relname, '([^[:alnum:]_])', '\\\1', 'g') || '\M')
+      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+    LIMIT 1;
+    IF found_name IS NOT NULL THEN
+        reason := format('the function %s names it', found_name); RETURN NEXT;
+    END IF;
+    SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END INTO found_name
+    FROM aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) AS a
+    WHERE a.privilege_type = 'DELETE' AND CASE a.grantee WHEN 0
+        THEN 2 <> (SELECT count(DISTINCT b.privilege_type) FROM aclexplode(c.relacl) AS b
+                   WHERE b.grantee = 0 AND b.privilege_type IN ('SELECT', 'UPDATE'))
+        ELSE NOT (has_table_privilege(a.grantee, relid, 'SELECT') AND has_table_privilege(a.grantee, relid, 'UPDATE')) END
+    LIMIT 1;
+    IF found_name IS NOT NULL THEN
+        reason := format('the role %s may delete from it, but not read and update it', found_name); RETURN NEXT;
+    END IF;
+END $$;
+
+-- Why a relation cannot be enabled at all, or NULL.
+CREATE OR REPLACE FUNCTION reprieve.refuses(relid oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE
+        WHEN c.relkind NOT IN ('r', 'p') THEN 'is not a table'
+        WHEN c.relpersistence = 't' THEN 'is a temporary table'
+        WHEN n.nspname IN ('pg_catalog', 'information_schema', 'reprieve', 'pg_toast') OR n.nspname ~ '^pg_(temp|toast)' THEN 'is a system table'
+        WHEN EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+            THEN 'belongs to an extension' END
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relid
+$$;
+
+-- The mode that `requested` comes to, and why. Errors where `mark` is impossible.
+CREATE OR REPLACE FUNCTION reprieve.decide(relid oid, requested text, OUT mode text, OUT reason text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    hard text;
+    any_reason text;
+BEGIN
+    IF requested NOT IN ('auto', 'mark', 'bin') OR requested IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('unknown mode "%s"', requested), HINT = 'Modes are auto, mark and bin.';
+    END IF;
+    IF requested = 'bin' THEN
+        mode := 'bin'; reason := 'as requested';
+        RETURN;
+    END IF;
+    SELECT string_agg(o.reason, '; ') FILTER (WHERE o.hard), string_agg(o.reason, '; ') INTO hard, any_reason
+    FROM reprieve.obstacles(relid) AS o;
+    IF requested = 'mark' AND hard IS NULL THEN
+        mode := 'mark'; reason := coalesce('as requested, although ' || any_reason, 'as requested');
+    ELSIF requested = 'mark' AND NOT EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = decide.relid) THEN
+        RAISE EXCEPTION USING ERRCODE = '0A000',
+            MESSAGE = format('rows of table %s cannot be marked', reprieve.qualified(relid)), DETAIL = hard,
+            HINT = 'Enable it in mode bin: deletes stay physical and every row goes to the graveyard.';
+    ELSIF any_reason IS NULL THEN
+        mode := 'mark'; reason := 'marking is exact here';
+    ELSE
+        mode := 'bin'; reason := any_reason;
+    END IF;
+END $$;
+
+-- Explains without changing anything.
+CREATE OR REPLACE FUNCTION reprieve.judge_v1(relation regclass)
+RETURNS TABLE (table_name text, mode text, reason text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY SELECT reprieve.qualified(relation), coalesce(d.mode, 'none'), coalesce(d.reason, 'it ' || reprieve.refuses(relation))
+    FROM (SELECT reprieve.refuses(relation) AS no) AS r LEFT JOIN LATERAL reprieve.decide(relation, 'auto') AS d ON r.no IS NULL;
+END $$;
+
+-- Our columns, index, grants and triggers.
+CREATE OR REPLACE FUNCTION reprieve.add_marks(relid oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    target text := reprieve.qualified(relid);
+    index_name text := reprieve.fit((SELECT relname FROM pg_class WHERE oid = relid), '_reprieve_deletion');
+    key_list text := (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY k.place)
+                      FROM pg_index i, unnest(i.indkey) WITH ORDINALITY AS k(attnum, place), pg_attribute a
+                      WHERE i.indrelid = relid AND i.indisprimary AND k.place <= i.indnkeyatts
+                        AND a.attrelid = relid AND a.attnum = k.attnum);
+    ready boolean;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = relid AND attname = 'deletion_id' AND NOT attisdropped) THEN
+        EXECUTE format('ALTER TABLE %s ADD COLUMN deleted_at timestamptz, ADD COLUMN deletion_id bigint', target);
+    END IF;
+    -- deletion_id must be a key column: only then does the UPDATE that marks lock like a DELETE.
+    SELECT bool_or(i.indisvalid AND i.indisunique AND i.indimmediate AND i.indpred IS NULL) INTO ready
+    FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = relid AND x.relname = index_name;
+    IF ready IS NOT TRUE THEN
+        IF ready IS NOT NULL THEN
+            EXECUTE format('DROP INDEX %I.%I', (SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                                                WHERE c.oid = relid), index_name);
+        END IF;
+        EXECUTE format('CREATE UNIQUE INDEX %I ON %s (deletion_id, %s)', index_name, target, key_list);
+    END IF;
+    PERFORM reprieve.mirror_grants(relid);
+    PERFORM reprieve.ensure_mark(relid);
+END $$;
+
+-- Who may read or update some columns must be able to read ours: the rewritten statement names them.
+CREATE OR REPLACE FUNCTION reprieve.mirror_grants(relid oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    g record;
+BEGIN
+    FOR g IN SELECT DISTINCT x.grantee FROM (
+                 SELECT (aclexplode(c.relacl)).* FROM pg_class c WHERE c.oid = relid
+                 UNION ALL
+                 SELECT (aclexplode(a.attacl)).* FROM pg_attribute a WHERE a.attrelid = relid AND a.attnum > 0 AND NOT a.attisdropped
+                                                                     AND a.attname NOT IN ('deleted_at', 'deletion_id')) AS x
+             WHERE x.privilege_type IN ('SELECT', 'UPDATE', 'DELETE')
+               AND CASE x.grantee WHEN 0 THEN NOT EXISTS (
+                       SELECT FROM pg_class c, aclexplode(c.relacl) AS p WHERE c.oid = relid AND p.grantee = 0 AND p.privilege_type = 'SELECT')
+                   ELSE NOT has_column_privilege(x.grantee, relid, 'deleted_at', 'SELECT') END LOOP
+        EXECUTE format('GRANT SELECT (deleted_at, deletion_id) ON %s TO %s', reprieve.qualified(relid),
+                       CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END);
+    END LOOP;
+END $$;
+
+-- Tombstones to the graveyard, then triggers, index and columns go. What was deleted can still be restored.
+CREATE OR REPLACE FUNCTION reprieve.remove_marks(relid oid, cause text) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = '1' SET bytea_output = 'hex'
+SET TimeZone = 'UTC' SET lc_monetary = 'C' AS $$
+DECLARE
+    target text := reprieve.qualified(relid);
+    moved bigint := 0;
+    f record;
+BEGIN
+    IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = relid AND attname = 'deletion_id' AND NOT attisdropped) THEN
+        EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', target);
+        EXECUTE reprieve.bury_sql(relid, format('ONLY %s o WHERE o.deleted_at IS NOT NULL', target), cause) USING NULL::bigint, cause;
+        GET DIAGNOSTICS moved = ROW_COUNT;
+        PERFORM reprieve.drop_triggers(relid, '.');
+        IF moved > 0 THEN
+            PERFORM reprieve.drop_tombstones(relid);
+        END IF;
+    END IF;
+    PERFORM reprieve.drop_triggers(relid, '.');
+    UPDATE reprieve.tables t SET mode = 'bin', marking = false WHERE t.relid = remove_marks.relid;
+    -- Now that it is not marked, its foreign keys need fewer triggers.
+    FOR f IN SELECT l.* FROM reprieve.links l WHERE relid IN (l.parent, l.child) LOOP
+        PERFORM reprieve.drop_link(f.conoid, f.parent, f.child);
+        DELETE FROM reprieve.links l WHERE l.conoid = f.conoid;
+    END LOOP;
+    PERFORM reprieve.follow_schema(ARRAY[relid]);
+    IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = relid AND attname = 'deletion_id' AND NOT attisdropped) THEN
+        EXECUTE format('ALTER TABLE %s DROP COLUMN deleted_at, DROP COLUMN deletion_id', target);
+    END IF;
+    EXECUTE format('DROP FUNCTION IF EXISTS reprieve.%I()', 'evict_' || relid);
+    RETURN moved;
+END $$;
+
+-- Deletes tombstones that are in the graveyard already. Their children's tombstones go to the graveyard
+-- first; a self reference is satisfied because all of them go in one statement.
+CREATE OR REPLACE FUNCTION reprieve.drop_tombstones(relid oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    link reprieve.links;
+BEGIN
+    FOR link IN SELECT l.* FROM reprieve.links l JOIN reprieve.tables t ON t.relid = l.child AND t.mode = 'mark'
+                WHERE l.parent = drop_tombstones.relid AND l.child <> l.parent LOOP
+        EXECUTE format('DELETE FROM %s c USING %s p WHERE p.deleted_at IS NOT NULL AND c.deleted_at IS NOT NULL AND %s',
+                       link.child_sql, link.parent_sql, link.match_sql);
+    END LOOP;
+    EXECUTE format('DELETE FROM ONLY %s WHERE deleted_at IS NOT NULL', reprieve.qualified(relid));
+END $$;
+
+CREATE OR REPLACE FUNCTION reprieve.publish() RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$ SELECT pg_notify('reprieve_catalog', '') $$;
+
+-- Brings one table to `mode`. New marks are prepared; they begin once every sidecar knows (advance_v1).
+CREATE OR REPLACE FUNCTION reprieve.set_mode(relid oid, requested text, mode text, reason text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    old reprieve.tables;
+BEGIN
+    SELECT * INTO old FROM reprieve.tables t WHERE t.relid = set_mode.relid;
+    IF old.mode = 'mark' AND set_mode.mode = 'bin' THEN
+        PERFORM reprieve.remove_marks(relid, 'disable');
+    END IF;
+    INSERT INTO reprieve.tables AS t (relid, schema_name, table_name, mode, requested, reason)
+    SELECT c.oid, n.nspname, c.relname, set_mode.mode, set_mode.requested, set_mode.reason
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = set_mode.relid
+    ON CONFLICT ON CONSTRAINT tables_pkey DO UPDATE SET mode = excluded.mode, requested = excluded.requested, reason = excluded.reason,
+        schema_name = excluded.schema_name, table_name = excluded.table_name,
+        marking = t.marking AND excluded.mode = 'mark', signature = NULL;
+    PERFORM reprieve.ensure_capture(relid);
+    IF mode = 'mark' THEN
+        PERFORM reprieve.add_marks(relid);
+    END IF;
+    PERFORM reprieve.follow_schema(ARRAY[relid]);
+END $$;
+
+-- Enables soft delete on a table. `auto` marks only where that is exact, and says why not.
+CREATE OR REPLACE FUNCTION reprieve.enable_v1(relation regclass, requested text DEFAULT 'auto')
+RETURNS TABLE (table_name text, mode text, reason text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    verdict record;
+    no text := reprieve.refuses(relation);
+    member oid;
+BEGIN
+    IF no IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '42809', MESSAGE = format('%s %s', reprieve.qualified(relation), no);
+    END IF;
+    requested := lower(requested);
+    SELECT d.* INTO verdict FROM reprieve.decide(relation, requested) AS d;
+    PERFORM reprieve.remember_disabled(relation, false);
+    PERFORM reprieve.set_mode(relation, requested, verdict.mode, verdict.reason);
+    -- A delete on the root does not fire the statement triggers of its members, nor the reverse.
+    FOR member IN SELECT m.relid FROM reprieve.members(relation) AS m LOOP
+        PERFORM reprieve.set_mode(member, requested, 'bin', (SELECT d.reason FROM reprieve.decide(member, 'auto') AS d));
+    END LOOP;
+    INSERT INTO reprieve.acts (verb, target, result)
+    VALUES ('enable', reprieve.qualified(relation), jsonb_build_object('mode', verdict.mode, 'reason', verdict.reason));
+    PERFORM reprieve.publish(), reprieve.advance_v1();
+    RETURN QUERY SELECT reprieve.qualified(relation), verdict.mode, verdict.reason;
+END $$;
+
+-- The other members of a partition tree or inheritance hierarchy, downwards.
+CREATE OR REPLACE FUNCTION reprieve.members(root oid) RETURNS TABLE (relid oid)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE tree AS (
+        SELECT h.inhrelid FROM pg_inherits h WHERE h.inhparent = root
+        UNION SELECT h.inhrelid FROM pg_inherits h JOIN tree ON h.inhparent = tree.inhrelid
+    ) SELECT c.oid FROM tree JOIN pg_class c ON c.oid = tree.inhrelid WHERE c.relkind IN ('r', 'p')
+$$;
+
+-- A table that a DBA disabled stays so, whatever tables.enable says.
+CREATE OR REPLACE FUNCTION reprieve.remember_disabled(relid oid, disabled boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    names text[] := array_remove(string_to_array(coalesce(reprieve.setting('tables.disabled'), ''), E'\n'), reprieve.qualified(relid));
+BEGIN
+    IF disabled THEN
+        names := names || reprieve.qualified(relid);
+    END IF;
+    IF array_to_string(names, E'\n') IS DISTINCT FROM coalesce(reprieve.setting('tables.disabled'), '') THEN
+        INSERT INTO reprieve.settings VALUES ('tables.disabled', array_to_string(names, E'\n'))
+        ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+    END IF;
+END $$;
+
+-- Disables soft delete: tombstones go to the graveyard and stay restorable, the table is as it was.
+CREATE OR REPLACE FUNCTION reprieve.disable_v1(relation regclass)
+RETURNS TABLE (table_name text, mode text, reason text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    moved bigint;
+    member oid;
+BEGIN
+    IF NOT EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = relation) THEN
+        RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = format('soft delete is not enabled on %s', reprieve.qualified(relation));
+    END IF;
+    moved := reprieve.remove_marks(relation, 'disable');
+    PERFORM reprieve.remember_disabled(relation, true);
+    DELETE FROM reprieve.tables t WHERE t.relid = relation;
+    FOR member IN SELECT m.relid FROM reprieve.members(relation) AS m JOIN reprieve.tables t USING (relid) LOOP
+        PERFORM reprieve.remove_marks(member, 'disable');
+        DELETE FROM reprieve.tables t WHERE t.relid = member;
+    END LOOP;
+    INSERT INTO reprieve.acts (verb, target, result)
+    VALUES ('disable', reprieve.qualified(relation), jsonb_build_object('to_graveyard', moved));
+    PERFORM reprieve.publish();
+    RETURN QUERY SELECT reprieve.qualified(relation), 'none'::text, format('%s tombstones went to the graveyard', moved);
+END $$;

@@ -1,0 +1,29 @@
+-- Who may do what. Functions are executable by PUBLIC unless taken away: first nothing, then the entry points.
+
+REVOKE ALL ON SCHEMA reprieve FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA reprieve FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA reprieve FROM PUBLIC;
+GRANT USAGE ON SCHEMA reprieve TO PUBLIC;
+GRANT EXECUTE ON FUNCTION reprieve.session_v1(), reprieve.catalog_v1(), reprieve.after_ddl_v1(),
+    reprieve.begin_deletion_v1(text) TO PUBLIC;
+
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'reprieve_admin') THEN
+        GRANT SELECT ON ALL TABLES IN SCHEMA reprieve TO reprieve_admin;
+        GRANT EXECUTE ON FUNCTION reprieve.judge_v1(regclass), reprieve.enable_v1(regclass, text),
+            reprieve.disable_v1(regclass), reprieve.reconcile_v1(), reprieve.advance_v1() TO reprieve_admin;
+    END IF;
+END $$;
+
+INSERT INTO reprieve.settings VALUES ('keeper_version', '1') ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'reprieve_ddl') THEN
+        CREATE EVENT TRIGGER reprieve_ddl ON ddl_command_end EXECUTE FUNCTION reprieve.on_ddl();
+        CREATE EVENT TRIGGER reprieve_drop ON sql_drop EXECUTE FUNCTION reprieve.on_ddl();
+    END IF;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE NOTICE 'this role may not create event triggers: schema changes made past the proxy are noticed by the reconciler only';
+END $$;
