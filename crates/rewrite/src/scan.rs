@@ -292,18 +292,15 @@ impl<'t> Scanned<'t> {
         let Ok(tokens) = lexed else {
             return Err(refusal::unread_escape(concern.offset));
         };
-        let _ = (scope, edits);
         let name = String::from_utf8_lossy(self.text.get(concern.offset..).unwrap_or_default());
         match crate::parse::parse_statement(&tokens, 0..tokens.len()) {
             Err(crate::parse::Unparsed::TooDeep) => Err(refusal::too_deep(concern.offset)),
             Err(crate::parse::Unparsed::Syntax { message }) => {
                 Err(refusal::unparsed(&name, &message, concern.offset))
             }
-            Ok(_) => Err(refusal::unparsed(
-                &name,
-                "the walk is not there yet",
-                concern.offset,
-            )),
+            Ok(parsed) => {
+                crate::walk::statement(&parsed.statement, &tokens, 0..tokens.len(), scope, edits)
+            }
         }
     }
 }

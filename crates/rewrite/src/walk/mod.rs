@@ -24,6 +24,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use catalog::{Resolved, Table};
+use sqlparser::ast::Statement;
 
 use crate::lex::Tokens;
 use crate::{ClientEncoding, Edits, Refusal, Reply, Scope};
@@ -35,30 +36,25 @@ use tree::{Ctes, Entry, EntryId, EntryKind, Level, LevelId};
 /// PostgreSQL's own stack holds a few thousand; nobody writes a hundred.
 const QUERIES_NESTED_MAX: usize = 100;
 
-pub(crate) use check::unseen;
-
-/// What the walk found in one statement.
-#[derive(Debug)]
-pub(crate) struct Walked {
-    /// How replies to it, or to what it prepares, are translated.
-    pub reply: Reply,
-    /// Tokens at which the outline saw a relation being named.
-    pub relations: Vec<usize>,
-}
-
-/// Adds the edits for the statement in `range` of `tokens`, without its semicolon. For PREPARE the
-/// reply is that of EXECUTE.
+/// Adds the edits for the statement in `range` of `tokens`, without its semicolon; `parsed` is its
+/// tree. For PREPARE the reply is that of EXECUTE.
 ///
 /// # Errors
 /// Tombstones or our columns cannot be kept out of it exactly.
 pub(crate) fn statement(
+    parsed: &Statement,
     tokens: &Tokens<'_>,
     range: Range<usize>,
     scope: &Scope<'_>,
     edits: &mut Edits,
-) -> Result<Walked, Refusal> {
+) -> Result<Reply, Refusal> {
     let mut walk = Walk::new(tokens, range.clone(), scope)?;
     walk.top(range)?;
+    if let Some(token) = check::unseen(parsed, tokens, &walk.relations, |name| {
+        scope.catalog.veils_name(name)
+    }) {
+        return Err(walk.unread(token));
+    }
     if walk.entries.iter().any(|entry| entry.table.is_some()) {
         walk.wrapped = vec![false; walk.entries.len()];
         walk.resolve_names()?;
@@ -75,10 +71,7 @@ pub(crate) fn statement(
     for change in walk.changes {
         change.apply(edits);
     }
-    Ok(Walked {
-        reply,
-        relations: walk.relations,
-    })
+    Ok(reply)
 }
 
 /// One edit, kept back until the whole statement is known to be served.
