@@ -169,17 +169,34 @@ CREATE OR REPLACE VIEW reprieve.foreign_keys AS
        AND coalesce((pg_catalog.to_jsonb(f) ->> 'conenforced')::boolean, true)
        AND NOT coalesce((pg_catalog.to_jsonb(f) ->> 'conperiod')::boolean, false);
 
+-- SQL for `(names)=(values)`, with the values of columns of `alias`.
+CREATE OR REPLACE FUNCTION reprieve.tuple_name(names name[], columns name[], alias text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('format(%L, %s)',
+                  format('(%s)=(%s)', replace(array_to_string(names, ', '), '%', '%%'), string_agg('%s', ', ')),
+                  string_agg(format('%s.%I', alias, c), ', ' ORDER BY i))
+      FROM unnest(columns) WITH ORDINALITY AS u(c, i)
+$$;
+
+-- The columns of the primary key, in its order; NULL if there is none.
+CREATE OR REPLACE FUNCTION reprieve.primary_key(relid oid) RETURNS name[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT array_agg(a.attname ORDER BY k.i)
+      FROM pg_index x CROSS JOIN LATERAL unnest(x.indkey::int2[]) WITH ORDINALITY AS k(attnum, i)
+      JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum
+     WHERE x.indrelid = $1 AND x.indisprimary AND k.i <= x.indnkeyatts
+$$;
+
 -- SQL for how a row is called in messages: (id)=(5), by its primary key, or else by its place.
 CREATE OR REPLACE FUNCTION reprieve.row_name(relid oid, alias text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(
-        (SELECT format('format(%L, %s)',
-                       format('(%s)=(%s)', replace(string_agg(a.attname, ', ' ORDER BY k.i), '%', '%%'),
-                              string_agg('%s', ', ')),
-                       string_agg(format('%s.%I', alias, a.attname), ', ' ORDER BY k.i))
-           FROM pg_index x CROSS JOIN LATERAL unnest(x.indkey::int2[]) WITH ORDINALITY AS k(attnum, i)
-           JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum
-          WHERE x.indrelid = $1 AND x.indisprimary AND k.i <= x.indnkeyatts
-          GROUP BY x.indexrelid),
-        format('format(''(ctid)=%%s'', %s.ctid)', alias))
+    SELECT coalesce(reprieve.tuple_name(reprieve.primary_key($1), reprieve.primary_key($1), alias),
+                    reprieve.tuple_name('{ctid}', '{ctid}', alias))
+$$;
+
+-- How a graveyard row is called in messages.
+CREATE OR REPLACE FUNCTION reprieve.grave_name(relid oid, columns text[], data text[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('(%s)=(%s)', string_agg(c, ', ' ORDER BY i), string_agg(coalesce(data[array_position(columns, c)], 'null'), ', ' ORDER BY i))
+      FROM unnest(coalesce(reprieve.primary_key($1)::text[], columns)) WITH ORDINALITY AS u(c, i)
 $$;

@@ -1,0 +1,312 @@
+-- The writing half of UNDELETE: tombstones are lifted, graveyard rows inserted, references put back.
+-- All of it runs inside reprieve.undelete(), which has judged rights, locked the ledger rows and
+-- looked for conflicts. $1 is the array of deletion ids, $2 the running act.
+
+-- Counts the rows about to come back in the ledger and lifts the tombstones of one table.
+CREATE OR REPLACE FUNCTION reprieve.undelete_marks(table_id oid, ids bigint[], act xid8, picked boolean) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    source text := reprieve.from_clause(table_id);
+    chosen text := reprieve.chosen('t', table_id, 't', picked);
+    expected bigint;
+    written bigint;
+BEGIN
+    EXECUTE format(
+        'WITH n AS (SELECT t.deletion_id, t.tableoid AS leaf, count(*) AS n FROM %s t WHERE %s GROUP BY 1, 2),
+              counted AS (SELECT reprieve.undelete_count(n.deletion_id, n.leaf, n.n) FROM n)
+         SELECT coalesce(sum(n), 0) FROM n WHERE (SELECT count(*) FROM counted) >= 0', source, chosen)
+        INTO expected USING ids, act;
+    IF expected = 0 THEN
+        RETURN 0;
+    END IF;
+    EXECUTE format('UPDATE %s t SET deleted_at = NULL, deletion_id = NULL WHERE %s', source, chosen) USING ids, act;
+    GET DIAGNOSTICS written = ROW_COUNT;
+    IF written <> expected THEN
+        RAISE EXCEPTION 'rows of % changed while they were being restored', table_id::regclass
+            USING ERRCODE = 'serialization_failure', HINT = 'Nothing was restored. Run it again.';
+    END IF;
+    RETURN written;
+END $$;
+
+-- Adds n to what of a deletion was restored. The ledger knows the leaf or, where the statement named
+-- the root, the root.
+CREATE OR REPLACE FUNCTION reprieve.undelete_count(deletion bigint, leaf oid, n bigint) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE reprieve.deletion_tables d SET restored = d.restored + n
+     WHERE d.deletion_id = deletion
+       AND d.relid = (SELECT e.relid FROM reprieve.deletion_tables e
+                       WHERE e.deletion_id = deletion AND e.relid IN (leaf, reprieve.root_of(leaf))
+                       ORDER BY (e.relid = leaf) DESC, e.rows - e.restored DESC LIMIT 1)
+$$;
+
+-- SQL that moves the graveyard rows with one column list back into their table: a DELETE and an
+-- INSERT as two CTEs. Columns of ours, generated ones and those that are no more are left out.
+CREATE OR REPLACE FUNCTION reprieve.undelete_insert(table_id oid, list text[], i int, chosen text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format(
+        'd%1$s AS (DELETE FROM reprieve.graveyard g WHERE %2$s AND g.columns = %3$L::pg_catalog.text[]'
+        ' RETURNING g.deletion_id, g.relid, g.data),'
+        ' i%1$s AS (INSERT INTO %4$s%5$s OVERRIDING SYSTEM VALUE SELECT %6$s FROM d%1$s RETURNING 1)',
+        i, chosen, list, table_id::regclass,
+        coalesce('(' || string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) || ')', ''),
+        string_agg(reprieve.grave_column('d' || i, table_id, a.attname, list), ', ' ORDER BY a.attnum))
+      FROM pg_attribute a
+     WHERE a.attrelid = table_id AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+       AND a.attname = ANY (list)
+       AND NOT (a.attname IN ('deleted_at', 'deletion_id') AND reprieve.has_marks(table_id))
+$$;
+
+-- Moves all chosen graveyard rows back, in ONE statement: PostgreSQL checks foreign keys at its end,
+-- so parents, self references and cycles need no order.
+CREATE OR REPLACE FUNCTION reprieve.undelete_graves(ids bigint[], act xid8, picked boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    t record;
+    list text[];
+    ctes text[] := '{}';
+    results text[] := '{}';
+    statement text;
+    moved record;
+BEGIN
+    FOR t IN SELECT w.relid FROM reprieve.undelete_tables w
+              WHERE w.act = $2 AND w.graves > 0 AND NOT w.gone ORDER BY w.relid LOOP
+        FOR list IN EXECUTE format('SELECT DISTINCT g.columns FROM reprieve.graveyard g WHERE %s',
+                                   reprieve.chosen('g', t.relid, 'g', picked)) USING ids, act LOOP
+            ctes := ctes || reprieve.undelete_insert(t.relid, list, cardinality(ctes), reprieve.chosen('g', t.relid, 'g', picked));
+            results := results || format(
+                'SELECT %1$s::pg_catalog.oid AS root, d.deletion_id, d.relid, pg_catalog.count(*) AS n,'
+                ' (SELECT pg_catalog.count(*) FROM i%2$s) AS written, (SELECT pg_catalog.count(*) FROM d%2$s) AS expected'
+                ' FROM d%2$s d GROUP BY d.deletion_id, d.relid', t.relid, cardinality(results));
+        END LOOP;
+    END LOOP;
+    IF cardinality(ctes) = 0 THEN
+        RETURN;
+    END IF;
+    statement := format('WITH %s %s', array_to_string(ctes, ', '), array_to_string(results, ' UNION ALL '));
+    FOR moved IN EXECUTE statement USING ids, act LOOP
+        IF moved.written <> moved.expected THEN
+            RAISE EXCEPTION 'table % took % of % rows', moved.root::regclass, moved.written, moved.expected
+                USING ERRCODE = 'RV011', HINT = 'Something in the table swallows inserts. Nothing was restored.';
+        END IF;
+        PERFORM reprieve.undelete_count(moved.deletion_id, moved.relid, moved.n);
+        UPDATE reprieve.undelete_tables w SET restored = w.restored + moved.n WHERE w.act = $2 AND w.relid = moved.root;
+    END LOOP;
+END $$;
+
+-- Tries the picked graveyard rows one by one after a set of them failed, blocks those that the table
+-- does not take, and undoes the trial. Returns how many it blocked. Rows that merely miss a parent
+-- are left to the foreign key check, as that parent may come with them. Later deletions come first:
+-- of two versions of a row with one key the last one is the one to have.
+CREATE OR REPLACE FUNCTION reprieve.undelete_trial(ids bigint[], act xid8) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    t record;
+    g record;
+    places tid[] := '{}';
+    reasons text[] := '{}';
+    waiting tid[];
+    before int;
+    message text;
+    constraint_name text;
+    detail text;
+BEGIN
+    BEGIN
+        FOR t IN SELECT w.relid FROM reprieve.undelete_tables w WHERE w.act = $2 AND w.marked LOOP
+            EXECUTE format('UPDATE %s t SET deleted_at = NULL, deletion_id = NULL WHERE %s', reprieve.from_clause(t.relid),
+                           reprieve.chosen('t', t.relid, 't', true)) USING ids, act;
+        END LOOP;
+        SELECT array_agg(k.tid ORDER BY k.deletion_id DESC) INTO waiting FROM reprieve.undelete_picks k
+         WHERE k.act = $2 AND k.source = 'g' AND k.blocked IS NULL;
+        before := -1;
+        WHILE cardinality(waiting) <> before AND cardinality(waiting) > 0 LOOP
+            before := cardinality(waiting);
+            FOR g IN SELECT y.*, y.ctid AS tid, reprieve.root_of(y.relid) AS root
+                       FROM unnest(waiting) WITH ORDINALITY AS u(tid, i) JOIN reprieve.graveyard y ON y.ctid = u.tid ORDER BY u.i LOOP
+                BEGIN
+                    EXECUTE 'WITH ' || reprieve.undelete_insert(g.root, g.columns, 0, 'g.ctid = $1') || ' SELECT' USING g.tid;
+                    waiting := array_remove(waiting, g.tid);
+                EXCEPTION
+                    WHEN foreign_key_violation THEN
+                        NULL;
+                    WHEN integrity_constraint_violation OR data_exception THEN
+                        GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, constraint_name = CONSTRAINT_NAME, detail = PG_EXCEPTION_DETAIL;
+                        IF SQLSTATE IN ('23505', '23P01') THEN
+                            message := format('its key is taken: constraint %s, %s', quote_ident(constraint_name),
+                                coalesce('live row ' || reprieve.key_holder(g.root, constraint_name, g.columns, g.data), detail));
+                        END IF;
+                        waiting := array_remove(waiting, g.tid);
+                        places := places || g.tid;
+                        reasons := reasons || message;
+                END;
+            END LOOP;
+        END LOOP;
+        RAISE EXCEPTION USING ERRCODE = 'RV019', MESSAGE = 'the trial is over';
+    EXCEPTION WHEN SQLSTATE 'RV019' THEN
+        NULL;
+    END;
+    UPDATE reprieve.undelete_picks k SET blocked = u.reason
+      FROM unnest(places, reasons) AS u(tid, reason)
+     WHERE k.act = $2 AND k.source = 'g' AND k.tid = u.tid;
+    RETURN cardinality(places);
+END $$;
+
+-- The live row that holds a key which a graveyard row wants, as (id)=(5); NULL if it cannot be told.
+CREATE OR REPLACE FUNCTION reprieve.key_holder(table_id oid, index_name text, columns text[], data text[]) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    key record;
+    holder text;
+BEGIN
+    SELECT k.condition, c.relname INTO key FROM reprieve.keys(table_id) k JOIN pg_class c ON c.oid = k.index_oid
+     WHERE c.relname = index_name;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    EXECUTE format('SELECT %s FROM (SELECT %s FROM (SELECT $1 AS columns, $2 AS data) g) AS new, %s t WHERE %s LIMIT 1',
+                   reprieve.row_name(table_id, 't'),
+                   (SELECT string_agg(CASE WHEN a.attname = ANY (columns) THEN reprieve.grave_column('g', table_id, a.attname, columns)
+                                           ELSE format('NULL::%s', format_type(a.atttypid, -1)) END || format(' AS %I', a.attname), ', ')
+                      FROM pg_attribute a WHERE a.attrelid = table_id AND a.attnum > 0 AND NOT a.attisdropped),
+                   reprieve.from_clause(table_id), key.condition)
+        INTO holder USING columns, data;
+    RETURN holder;
+EXCEPTION WHEN OTHERS THEN
+    -- Only the wording of a report hangs on it.
+    RETURN NULL;
+END $$;
+
+-- Puts back references that SET NULL or SET DEFAULT took, where the row still has what the action
+-- wrote and the row referred to is live. Later deletions first: each finds what it wrote itself.
+CREATE OR REPLACE FUNCTION reprieve.undelete_relinks(ids bigint[], act xid8, report boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    r record;
+    wanted bigint;
+    done bigint;
+BEGIN
+    FOR r IN SELECT l.deletion_id, l.relid, l.key_columns, l.columns, count(*) AS n, reprieve.root_of(l.relid) AS root,
+                    c.oid IS NULL AS gone
+               FROM reprieve.relinks l LEFT JOIN pg_class c ON c.oid = l.relid
+              WHERE l.deletion_id = ANY (ids)
+              GROUP BY 1, 2, 3, 4, c.oid ORDER BY 1 DESC, 2 LOOP
+        wanted := r.n;
+        done := 0;
+        IF NOT r.gone AND NOT EXISTS (SELECT FROM unnest(r.key_columns || r.columns) AS u(c) WHERE NOT EXISTS (
+                SELECT FROM pg_attribute a WHERE a.attrelid = r.relid AND a.attname = u.c AND NOT a.attisdropped)) THEN
+            EXECUTE reprieve.relink_sql(r.relid, r.key_columns, r.columns) INTO done
+              USING r.deletion_id, r.relid, r.key_columns, r.columns;
+        END IF;
+        PERFORM reprieve.undelete_add_table(r.root, act) WHERE NOT r.gone;
+        UPDATE reprieve.undelete_tables w
+           SET relinked = w.relinked + done,
+               skipped = w.skipped + CASE WHEN report THEN wanted - done ELSE 0 END,
+               notes = w.notes || CASE WHEN report AND wanted > done THEN ARRAY[format(
+                   '%s reference(s) in (%s) not put back: the row changed since, or its parent is not live',
+                   wanted - done, array_to_string(r.columns, ', '))] ELSE '{}' END
+         WHERE w.act = $2 AND w.relid = r.root;
+    END LOOP;
+END $$;
+
+-- The statement that puts references back and forgets those it put back. $1 deletion, $2 table, $3
+-- key columns, $4 changed columns.
+CREATE OR REPLACE FUNCTION reprieve.relink_sql(table_id oid, key_columns text[], set_columns text[]) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    has_key boolean := reprieve.primary_key(table_id)::text[] = key_columns;
+    found text;
+    parents text;
+BEGIN
+    -- The key was noted before the action wrote: a changed column that is part of it is looked for as written.
+    SELECT string_agg(CASE WHEN c = ANY (set_columns) THEN NULL
+                           WHEN has_key THEN format('t.%I = %s', c, reprieve.read_as(format('l.key_data[%s]', i), a.atttypid))
+                           -- Types without equality too, so as text on both sides.
+                           ELSE format('t.%I::text IS NOT DISTINCT FROM (%s)::text', c,
+                                       reprieve.read_as(format('l.key_data[%s]', i), a.atttypid)) END, ' AND ')
+      INTO found
+      FROM unnest(key_columns) WITH ORDINALITY AS u(c, i)
+      JOIN pg_attribute a ON a.attrelid = table_id AND a.attname = u.c AND NOT a.attisdropped;
+    found := concat_ws(' AND ', found,
+        (SELECT string_agg(format('t.%I IS NOT DISTINCT FROM %s', c, reprieve.read_as(format('l.new_data[%s]', i), a.atttypid)), ' AND ')
+           FROM unnest(set_columns) WITH ORDINALITY AS u(c, i)
+           JOIN pg_attribute a ON a.attrelid = table_id AND a.attname = u.c AND NOT a.attisdropped));
+    SELECT string_agg(format('EXISTS (SELECT FROM %s p WHERE %s%s)', reprieve.from_clause(k.confrelid), reprieve.key_match(k.con, 'p', 'n'),
+                             CASE WHEN reprieve.has_marks(k.confrelid) THEN ' AND p.deleted_at IS NULL' ELSE '' END), ' AND ')
+      INTO parents
+      FROM reprieve.foreign_keys k
+     WHERE k.conrelid = table_id AND reprieve.key_columns(k.con, 'c')::text[] && set_columns
+       AND reprieve.key_columns(k.con, 'c')::text[] @> set_columns;
+    RETURN format(
+        'WITH n AS (SELECT t.ctid AS place, t.tableoid AS leaf, l.ctid AS entry, %1$s FROM %2$s t JOIN reprieve.relinks l ON %3$s'
+        ' WHERE l.deletion_id = $1 AND l.relid = $2 AND l.key_columns = $3 AND l.columns = $4 FOR UPDATE OF t),'
+        ' u AS (UPDATE %2$s t SET %4$s FROM n WHERE t.ctid = n.place AND t.tableoid = n.leaf AND %5$s RETURNING n.entry),'
+        ' d AS (DELETE FROM reprieve.relinks l USING u WHERE l.ctid = u.entry)'
+        ' SELECT pg_catalog.count(DISTINCT entry) FROM u',
+        (SELECT string_agg(CASE WHEN a.attname = ANY (set_columns)
+                                THEN reprieve.read_as(format('l.old_data[%s]', array_position(set_columns, a.attname::text)), a.atttypid)
+                                ELSE format('t.%I', a.attname) END || format(' AS %I', a.attname), ', ')
+           FROM pg_attribute a WHERE a.attrelid = table_id AND a.attnum > 0 AND NOT a.attisdropped),
+        reprieve.from_clause(table_id), found,
+        (SELECT string_agg(format('%1$I = n.%1$I', c), ', ') FROM unnest(set_columns) AS c),
+        coalesce(parents, 'true'));
+END $$;
+
+-- Turns off the users' own triggers that restoring would fire, and returns the commands that turn
+-- them on again. Such tables are locked against writes until the transaction ends; tables without
+-- such triggers are not. There is no lighter way without a superuser.
+CREATE OR REPLACE FUNCTION reprieve.undelete_quiet(act xid8) RETURNS text[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    t record;
+    again text[] := '{}';
+BEGIN
+    FOR t IN SELECT r.rulename, w.label FROM reprieve.undelete_tables w JOIN pg_rewrite r
+                 ON r.ev_class = ANY (reprieve.members_of(w.relid)) AND r.ev_enabled IN ('O', 'A')
+              WHERE w.act = $1 AND (r.ev_type = '3' AND w.graves > 0 OR r.ev_type = '2' AND w.tombstones + w.relinks > 0) LOOP
+        RAISE EXCEPTION 'cannot undelete into %: rule % would act on it', t.label, quote_ident(t.rulename)
+            USING ERRCODE = 'RV012', HINT = format('ALTER TABLE %s DISABLE RULE %I; and enable it again afterwards.', t.label, t.rulename);
+    END LOOP;
+    FOR t IN SELECT g.tgname, g.tgenabled, c.oid::regclass AS name
+               FROM reprieve.undelete_tables w
+               JOIN pg_class c ON c.oid = ANY (reprieve.members_of(w.relid))
+               JOIN pg_trigger g ON g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled IN ('O', 'A')
+               JOIN pg_proc p ON p.oid = g.tgfoid AND p.pronamespace <> 'reprieve'::regnamespace
+              WHERE w.act = $1
+                -- pg_trigger.tgtype: 4 INSERT, 16 UPDATE.
+                AND (g.tgtype & 4 <> 0 AND w.graves > 0
+                     OR g.tgtype & 16 <> 0 AND w.relinks > 0
+                     OR g.tgtype & 16 <> 0 AND w.tombstones > 0
+                        AND (g.tgattr = ''::int2vector OR EXISTS (
+                            SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = ANY (g.tgattr::int2[])
+                               AND a.attname IN ('deleted_at', 'deletion_id'))))
+              ORDER BY c.oid, g.tgname LOOP
+        EXECUTE format('ALTER TABLE ONLY %s DISABLE TRIGGER %I', t.name, t.tgname);
+        again := again || format('ALTER TABLE ONLY %s ENABLE %sTRIGGER %I', t.name,
+                                 CASE t.tgenabled WHEN 'A' THEN 'ALWAYS ' ELSE '' END, t.tgname);
+    END LOOP;
+    RETURN again;
+END $$;
+
+-- Writes what is to be restored: whole deletions, or the rows picked.
+CREATE OR REPLACE FUNCTION reprieve.undelete_write(ids bigint[], act xid8, picked boolean, report boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    t record;
+    n bigint;
+    command text;
+    again text[] := reprieve.undelete_quiet(act);
+BEGIN
+    FOR t IN SELECT w.relid FROM reprieve.undelete_tables w WHERE w.act = $2 AND w.marked AND w.tombstones > 0 ORDER BY w.relid LOOP
+        n := reprieve.undelete_marks(t.relid, ids, act, picked);
+        UPDATE reprieve.undelete_tables w SET restored = w.restored + n WHERE w.act = $2 AND w.relid = t.relid;
+    END LOOP;
+    PERFORM reprieve.undelete_graves(ids, act, picked);
+    PERFORM reprieve.undelete_relinks(ids, act, report);
+    IF cardinality(again) > 0 THEN
+        -- ALTER TABLE refuses while checks are pending.
+        SET CONSTRAINTS ALL IMMEDIATE;
+        FOREACH command IN ARRAY again LOOP
+            EXECUTE command;
+        END LOOP;
+    END IF;
+END $$;
