@@ -76,11 +76,12 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
       FROM pg_class c WHERE c.oid = $1
 $$;
 
+-- True if rows of the table may be tombstones. Not by the columns alone: a table may have such of its own.
 CREATE OR REPLACE FUNCTION reprieve.has_marks(relid oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT count(*) = 2 FROM pg_attribute a
-     WHERE a.attrelid = $1 AND NOT a.attisdropped
-       AND (a.attname, a.atttypid) IN (('deleted_at', 'timestamptz'::regtype), ('deletion_id', 'bigint'::regtype))
+    SELECT EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = $1 AND t.mode = 'mark')
+       AND (SELECT count(*) = 2 FROM pg_attribute a
+             WHERE a.attrelid = $1 AND NOT a.attisdropped AND a.attname IN ('deleted_at', 'deletion_id'))
 $$;
 
 -- The condition that a row `alias` of a marked table, or of the graveyard, is to be restored.

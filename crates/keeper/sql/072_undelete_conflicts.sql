@@ -88,8 +88,8 @@ BEGIN
                        reprieve.from_clause(t.relid), reprieve.chosen('t', t.relid, 't', false)) USING ids, act;
     END LOOP;
     INSERT INTO reprieve.undelete_picks
-    SELECT $2, g.relid, 'g', g.ctid, g.deletion_id
-      FROM reprieve.graveyard g JOIN pg_class c ON c.oid = g.relid WHERE g.deletion_id = ANY (ids);
+    SELECT $2, g.relid, 'g', g.ctid, g.deletion_id, CASE WHEN c.oid IS NULL THEN 'the table is no more' END
+      FROM reprieve.graveyard g LEFT JOIN pg_class c ON c.oid = g.relid WHERE g.deletion_id = ANY (ids);
 END $$;
 
 -- Picks the deleted parents of picked rows, whatever deletion took them. Of several graveyard rows

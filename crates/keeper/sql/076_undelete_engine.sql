@@ -249,7 +249,7 @@ $$;
 CREATE OR REPLACE FUNCTION reprieve.undelete(verb text, target text, mode text, ids bigint[], by_row boolean)
 RETURNS TABLE(table_name text, restored bigint, relinked bigint, skipped bigint, verdict text, detail text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-SET reprieve.undelete = 'on' SET reprieve.following = '1' SET row_security = off SET jit = off SET enable_nestloop = on
+SET reprieve.undelete = 'on' SET reprieve.following = '1' SET reprieve.reconciling = '1' SET row_security = off SET jit = off SET enable_nestloop = on
 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = '1' SET bytea_output = 'hex'
 SET TimeZone = 'UTC' SET lc_monetary = 'C' SET xmloption = 'content' SET standard_conforming_strings = on AS $$
 #variable_conflict use_column
@@ -272,11 +272,11 @@ BEGIN
             PERFORM reprieve.undelete_pick_all(ids, act);
         END;
     END IF;
-    IF NOT done THEN
-        PERFORM reprieve.undelete_picked(ids, act, mode, by_row);
-    END IF;
     IF by_row AND mode <> 'cascade' THEN
         left_behind := reprieve.undelete_left(ids, act);
+    END IF;
+    IF NOT done THEN
+        PERFORM reprieve.undelete_picked(ids, act, mode, by_row);
     END IF;
     SELECT coalesce(jsonb_agg(v), '[]') INTO lines FROM reprieve.undelete_verdict(ids, act, by_row) v;
     DELETE FROM reprieve.undelete_tables w WHERE w.act = pg_current_xact_id();
@@ -290,7 +290,7 @@ BEGIN
     IF whole.restored + whole.relinked = 0 THEN
         DELETE FROM reprieve.acts a WHERE a.xid = pg_current_xact_id() AND a.result IS NULL;
         RETURN QUERY SELECT '(all)', 0::bigint, 0::bigint, whole.skipped, 'NOTHING',
-            concat_ws('; ', reprieve.undelete_before(ids), nullif(whole.detail, ''));
+            coalesce(nullif(whole.detail, ''), reprieve.undelete_before(ids));
         RETURN;
     END IF;
     UPDATE reprieve.acts a SET result = jsonb_build_object('deletions', to_jsonb(ids), 'mode', mode, 'tables', lines)

@@ -70,31 +70,6 @@ BEGIN
         concat_ws(' ', since::text, 'until ' || until::text, 'by ' || by_role), mode, ids, false);
 END $$;
 
--- The rows of a graveyard as rows of their table, as far as they still fit; tid is their place there.
-CREATE OR REPLACE FUNCTION reprieve.graves_v1(of_table anyelement)
-RETURNS TABLE(tid tid, deletion_id bigint, deleted_at timestamptz, "row" anyelement)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = '1' SET bytea_output = 'hex'
-SET TimeZone = 'UTC' SET lc_monetary = 'C' SET xmloption = 'content' AS $$
-#variable_conflict use_column
-DECLARE
-    table_id oid := (SELECT t.typrelid FROM pg_type t WHERE t.oid = pg_typeof(of_table)::oid);
-    list text[];
-BEGIN
-    PERFORM reprieve.require_admin('SHOW DELETED');
-    FOR list IN SELECT DISTINCT g.columns FROM reprieve.graveyard g WHERE g.relid = ANY (reprieve.members_of(table_id)) LOOP
-        RETURN QUERY EXECUTE format(
-            'SELECT g.tid, g.deletion_id, g.deleted_at, ROW(%s)::%s FROM (SELECT g.ctid AS tid, g.* FROM reprieve.graveyard g'
-            ' WHERE g.relid = ANY ($1) AND g.columns = $2 OFFSET 0) g',
-            (SELECT string_agg(CASE WHEN reprieve.has_marks(table_id) AND a.attname = 'deleted_at' THEN 'g.deleted_at'
-                                    WHEN reprieve.has_marks(table_id) AND a.attname = 'deletion_id' THEN 'g.deletion_id'
-                                    WHEN a.attname = ANY (list) THEN reprieve.grave_column('g', table_id, a.attname, list)
-                                    ELSE format('NULL::%s', format_type(a.atttypid, -1)) END, ', ' ORDER BY a.attnum)
-               FROM pg_attribute a WHERE a.attrelid = table_id AND a.attnum > 0 AND NOT a.attisdropped),
-            table_id::regclass) USING reprieve.members_of(table_id), list;
-    END LOOP;
-END $$;
-
 -- Restores rows named by their places. undelete_where_v1 calls it; what is not a deleted row is not picked.
 CREATE OR REPLACE FUNCTION reprieve.undelete_rows_v1(t regclass, tombstone_leaves oid[], tombstones tid[], graves tid[],
                                                      target text, mode text)
