@@ -11,7 +11,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use keeper::{Keeper, KeeperError, RequestedMode};
+use keeper::{Keeper, KeeperError, TableSettings};
 use session::CatalogState;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -112,8 +112,23 @@ impl Watcher {
     ) -> Result<(), Over> {
         let name = self.database.name();
         let mut keeper = call("connecting", Keeper::connect(&settings.config, name)).await?;
-        if settings.auto_install {
-            self.install(&mut keeper, settings).await?;
+        let mut installed = call("looking for the keeper", keeper.installed()).await?;
+        if settings.auto_install && installed < Some(keeper::KEEPER_VERSION) {
+            installed = Some(self.install(&mut keeper).await?);
+        }
+        // Who configures no tables leaves to others what they configured.
+        if installed.is_some() && settings.tables != TableSettings::default() {
+            call(
+                "storing the table settings",
+                keeper.set_table_settings(&settings.tables),
+            )
+            .await?;
+            if !std::mem::replace(&mut self.enabling, true) {
+                let (settings, name) = (settings.clone(), name.to_owned());
+                // A thread of its own: the keeper's future cannot move between threads.
+                let runtime = tokio::runtime::Handle::current();
+                tokio::task::spawn_blocking(move || runtime.block_on(enable(settings, name)));
+            }
         }
         let mut bell = call("listening", keeper.watch(settings.sidecar.lease / 3)).await?;
         loop {
@@ -129,36 +144,14 @@ impl Watcher {
         }
     }
 
-    async fn install(
-        &mut self,
-        keeper: &mut Keeper,
-        settings: &KeeperSettings,
-    ) -> Result<(), Over> {
-        let name = self.database.name();
-        let installed = call("looking for the keeper", keeper.installed()).await?;
-        if installed != Some(keeper::KEEPER_VERSION) {
-            let report = within(INSTALL_TIMEOUT, "installing", keeper.install()).await?;
-            tracing::info!(
-                database = name,
-                version = report.version,
-                "keeper installed"
-            );
-            for shortcoming in report.shortcomings {
-                tracing::warn!(database = name, "{shortcoming}");
-            }
+    async fn install(&self, keeper: &mut Keeper) -> Result<u32, Over> {
+        let report = within(INSTALL_TIMEOUT, "installing", keeper.install()).await?;
+        let database = self.database.name();
+        tracing::info!(database, version = report.version, "keeper installed");
+        for shortcoming in report.shortcomings {
+            tracing::warn!(database, "{shortcoming}");
         }
-        call(
-            "storing the table settings",
-            keeper.set_table_settings(&settings.tables),
-        )
-        .await?;
-        if !settings.tables.enable.is_empty() && !std::mem::replace(&mut self.enabling, true) {
-            let (settings, name) = (settings.clone(), name.to_owned());
-            // A thread of its own: the keeper's future cannot move between threads.
-            let runtime = tokio::runtime::Handle::current();
-            tokio::task::spawn_blocking(move || runtime.block_on(enable(settings, name)));
-        }
-        Ok(())
+        Ok(report.version)
     }
 
     /// Reads the catalog, serves by it, says so, and lets tables that waited for us begin to mark.
@@ -255,10 +248,7 @@ async fn unused(users: &mut watch::Receiver<usize>) {
 async fn enable(settings: KeeperSettings, database: String) {
     let run = async {
         let mut keeper = Keeper::connect(&settings.config, &database).await?;
-        let patterns = settings.tables.enable.clone();
-        keeper
-            .enable(&patterns, RequestedMode::Auto, &mut |_| {})
-            .await
+        keeper.enable_configured(&mut |_| {}).await
     };
     match run.await {
         Ok(states) => {
@@ -273,7 +263,6 @@ async fn enable(settings: KeeperSettings, database: String) {
                 );
             }
         }
-        Err(KeeperError::NoSuchTable { .. }) => {}
         Err(error) => tracing::warn!(database, %error, "tables.enable could not be applied"),
     }
 }

@@ -1,0 +1,411 @@
+//! The configuration as it is written: every key, its meaning, its default. `docs/config.md` is
+//! generated from here.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// The file that is read if `--config` names none, where it exists.
+pub const FILE_DEFAULT: &str = "reprieve.toml";
+
+/// One key, for the manual.
+pub struct Key {
+    pub name: &'static str,
+    pub doc: &'static str,
+    pub default: String,
+}
+
+/// Declares a section once: the struct, its defaults and its manual.
+macro_rules! section {
+    (
+        $(#[doc = $title:literal])+
+        $section:ident {
+            $( $(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:expr, )+
+        }
+    ) => {
+        $(#[doc = $title])+
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $section {
+            $( $(#[doc = $doc])+ pub $field: $type, )+
+        }
+
+        impl Default for $section {
+            fn default() -> Self {
+                Self { $( $field: $default, )+ }
+            }
+        }
+
+        impl $section {
+            fn title() -> &'static str {
+                concat!($($title, "\n"),+)
+            }
+
+            fn keys() -> Vec<Key> {
+                let default = Self::default();
+                vec![$(
+                    Key {
+                        name: stringify!($field),
+                        doc: concat!($($doc, "\n"),+),
+                        default: serde_json::to_string(&default.$field).unwrap_or_default(),
+                    },
+                )+]
+            }
+        }
+    };
+}
+
+section! {
+    /// Where clients come in.
+    Listen {
+        /// Addresses of the app port, separated by commas: `host:port`, or `unix:/path` (a
+        /// directory holds `.s.PGSQL.6543`). Not changed by a reload.
+        app: String = "127.0.0.1:6543".into(),
+        /// Addresses of the admin port, written like `app`. Clients must be members of the role
+        /// `reprieve_admin`. Not changed by a reload.
+        admin: String = "127.0.0.1:6544".into(),
+        /// Address of `/metrics`, `/healthz` and `/readyz`; empty for none. Not changed by a reload.
+        http: String = "127.0.0.1:6545".into(),
+        /// Clients of the app port at a time; one more reads 53300. Each has a connection of its
+        /// own to PostgreSQL: keep it below `max_connections`.
+        max_clients: usize = 1000,
+    }
+}
+
+section! {
+    /// PostgreSQL, as clients' connections reach it.
+    Upstream {
+        /// `postgres://host1:5432,host2/?sslmode=...&host=/var/run/postgresql`. Several hosts are
+        /// tried in order. Clients bring user, password and database.
+        url: String = "postgres://localhost:5432".into(),
+        /// For each host: TCP connect and TLS handshake. `connect_timeout` in the url goes first.
+        connect_timeout_seconds: u64 = 10,
+    }
+}
+
+section! {
+    /// TLS, both sides.
+    Tls {
+        /// For clients: `off`, `allow` or `require`. Unix sockets are never encrypted.
+        mode: String = "off".into(),
+        /// Our certificate chain (PEM). If it is PostgreSQL's own, SCRAM channel binding works
+        /// through the proxy. Read again on reload.
+        cert_file: String = String::new(),
+        /// The key of `cert_file` (PEM).
+        key_file: String = String::new(),
+        /// To PostgreSQL: `disable`, `prefer`, `require`, `verify-ca` or `verify-full`, as libpq's
+        /// sslmode. `sslmode` in `upstream.url` goes first.
+        upstream_mode: String = "prefer".into(),
+        /// Root certificates for `upstream_mode` (PEM); empty: those of the system. `sslrootcert`
+        /// in `upstream.url` goes first.
+        upstream_root_cert_file: String = String::new(),
+    }
+}
+
+section! {
+    /// The connection in our own name.
+    Keeper {
+        /// `postgres://role:password@host:port/database?sslmode=...` of the role that owns the
+        /// keeper; the database is for the subcommands, `serve` uses the one of each client.
+        /// `none`: relay everything as it is, hide and keep nothing; only for databases in which
+        /// Reprieve was never installed.
+        url: String = String::new(),
+        /// Install the keeper in a database when its first client comes.
+        auto_install: bool = false,
+    }
+}
+
+section! {
+    /// Which tables are enabled: globs over `schema.table`, separated by commas or as a list, for
+    /// tables that exist and for new ones. `*.*` is all but system schemas.
+    Tables {
+        /// Tables whose deletes are kept.
+        enable: Globs = Globs::default(),
+        /// Not these.
+        exclude: Globs = Globs::default(),
+        /// These in mode `bin`: rows leave the table and are kept in the graveyard.
+        bin: Globs = Globs::default(),
+    }
+}
+
+section! {
+    /// What is written to stderr.
+    Log {
+        /// `error`, `warn`, `info`, `debug`, `trace`, or directives as `info,proxy=debug`.
+        level: String = "info".into(),
+        /// `text` or `json`.
+        format: String = "text".into(),
+        /// Log SQL with its literals where a level asks for SQL. Off, no data of a table is ever
+        /// logged.
+        literals: bool = false,
+    }
+}
+
+section! {
+    /// Limits.
+    Limits {
+        /// Clients of the admin port at a time, not counted in `listen.max_clients`.
+        max_admin_clients: usize = 20,
+        /// From connect to the startup message.
+        login_timeout_seconds: u64 = 30,
+        /// From SIGTERM until clients in a transaction are sent away. A second signal stops at once.
+        drain_timeout_seconds: u64 = 30,
+        /// Memory for rewritten statements, shared by all clients. Not changed by a reload.
+        plan_cache_bytes: u64 = 64 * 1024 * 1024,
+    }
+}
+
+/// The whole file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Raw {
+    pub listen: Listen,
+    pub upstream: Upstream,
+    pub tls: Tls,
+    pub keeper: Keeper,
+    pub tables: Tables,
+    pub log: Log,
+    pub limits: Limits,
+}
+
+/// Globs, as one string separated by commas or as a list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "OneOrMany", into = "String")]
+pub struct Globs(pub Vec<String>);
+
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "a string of globs separated by commas, or a list of them"
+)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl From<OneOrMany> for Globs {
+    fn from(value: OneOrMany) -> Self {
+        let split = |text: String| -> Vec<String> {
+            text.split(',')
+                .map(str::trim)
+                .filter(|glob| !glob.is_empty())
+                .map(str::to_owned)
+                .collect()
+        };
+        Self(match value {
+            OneOrMany::One(text) => split(text),
+            OneOrMany::Many(list) => list.into_iter().flat_map(split).collect(),
+        })
+    }
+}
+
+impl From<Globs> for String {
+    fn from(globs: Globs) -> Self {
+        globs.0.join(",")
+    }
+}
+
+/// Where values come from, weakest first: defaults, file, environment, flags.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// `--config`: must exist.
+    pub file: Option<PathBuf>,
+    /// `--set section.key=value`.
+    pub overrides: Vec<(String, String)>,
+}
+
+impl Sources {
+    fn file_name(&self) -> PathBuf {
+        self.file.clone().unwrap_or_else(|| FILE_DEFAULT.into())
+    }
+
+    /// Reads all sources.
+    ///
+    /// # Errors
+    /// One line that names key, value and where it was written.
+    pub fn read(&self) -> Result<Raw, String> {
+        let environment = config::Environment::with_prefix("REPRIEVE")
+            .prefix_separator("__")
+            .separator("__");
+        self.read_with(environment)
+    }
+
+    fn read_with(&self, environment: config::Environment) -> Result<Raw, String> {
+        let file = self.file_name();
+        if self.file.is_some() && !file.exists() {
+            return Err(format!(
+                "{}: no such file (named by --config)",
+                file.display()
+            ));
+        }
+        let mut builder = config::Config::builder()
+            .add_source(
+                config::File::from(Path::new(&file))
+                    .format(config::FileFormat::Toml)
+                    .required(false),
+            )
+            .add_source(environment);
+        for (key, value) in &self.overrides {
+            builder = builder
+                .set_override(key, value.as_str())
+                .map_err(|error| format!("--set {key}={value}: {}", one_line(&error)))?;
+        }
+        let merged = builder.build().map_err(|error| one_line(&error))?;
+        merged
+            .try_deserialize()
+            .map_err(|error| format!("{} (keys and values: docs/config.md)", one_line(&error)))
+    }
+}
+
+fn one_line(error: &config::ConfigError) -> String {
+    let text = error.to_string();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ")
+}
+
+/// The text of `docs/config.md`.
+pub fn manual() -> String {
+    let mut text = String::from(
+        "# Configuration\n\n\
+         <!-- Generated from crates/reprieve/src/config_file.rs by `cargo test -p reprieve` with UPDATE=1. -->\n\n\
+         Values come from, weakest first: the defaults below; `reprieve.toml` in the working directory or the file\n\
+         named by `--config`; the environment, `REPRIEVE__SECTION__KEY` (as in `REPRIEVE__LISTEN__APP`); flags,\n\
+         `--set section.key=value`. Unknown keys are errors. `reprieve check-config` reads everything and says what is\n\
+         wrong. SIGHUP reads everything again: what can change does, for clients that come from then on; if anything\n\
+         is wrong, the old configuration stays and the log says why.\n",
+    );
+    let sections: [(&str, &str, Vec<Key>); 7] = [
+        ("listen", Listen::title(), Listen::keys()),
+        ("upstream", Upstream::title(), Upstream::keys()),
+        ("tls", Tls::title(), Tls::keys()),
+        ("keeper", Keeper::title(), Keeper::keys()),
+        ("tables", Tables::title(), Tables::keys()),
+        ("log", Log::title(), Log::keys()),
+        ("limits", Limits::title(), Limits::keys()),
+    ];
+    for (section, title, keys) in sections {
+        let _ = write!(
+            text,
+            "\n## `[{section}]`\n\n{}\n\n| key | default | meaning |\n|---|---|---|\n",
+            flat(title)
+        );
+        for key in keys {
+            let _ = writeln!(
+                text,
+                "| `{}` | `{}` | {} |",
+                key.name,
+                key.default,
+                flat(key.doc)
+            );
+        }
+    }
+    text
+}
+
+fn flat(doc: &str) -> String {
+    doc.split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .replace('|', "\\|")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> config::Environment {
+        let map = pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        config::Environment::with_prefix("REPRIEVE")
+            .prefix_separator("__")
+            .separator("__")
+            .source(Some(map))
+    }
+
+    fn file(text: &str) -> (PathBuf, Sources) {
+        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let name = format!("reprieve-config-{}-{number}.toml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        (
+            path.clone(),
+            Sources {
+                file: Some(path),
+                overrides: Vec::new(),
+            },
+        )
+    }
+
+    #[test]
+    fn stronger_sources_win() {
+        let (path, mut sources) = file(
+            "[listen]\napp = \"a:1\"\nadmin = \"a:2\"\nmax_clients = 7\n[tables]\nenable = [\"a.*\", \"b.*\"]\n",
+        );
+        sources
+            .overrides
+            .push(("listen.admin".into(), "c:2".into()));
+        let environment = environment(&[
+            ("REPRIEVE__LISTEN__APP", "b:1"),
+            ("REPRIEVE__LISTEN__ADMIN", "b:2"),
+            ("REPRIEVE__KEEPER__AUTO_INSTALL", "true"),
+            ("REPRIEVE__LIMITS__LOGIN_TIMEOUT_SECONDS", "5"),
+            ("REPRIEVE__TABLES__BIN", "q.*, r.*"),
+        ]);
+        let raw = sources.read_with(environment).unwrap();
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(
+            (raw.listen.app.as_str(), raw.listen.admin.as_str()),
+            ("b:1", "c:2")
+        );
+        assert_eq!(raw.listen.max_clients, 7);
+        assert_eq!(raw.listen.http, "127.0.0.1:6545");
+        assert!(raw.keeper.auto_install);
+        assert_eq!(raw.limits.login_timeout_seconds, 5);
+        assert_eq!(raw.tables.enable.0, ["a.*", "b.*"]);
+        assert_eq!(raw.tables.bin.0, ["q.*", "r.*"]);
+    }
+
+    #[test]
+    fn errors_name_key_value_and_file() {
+        for (text, words) in [
+            ("[listen]\nap = \"x\"\n", vec!["ap", "reprieve-config"]),
+            ("[listn]\napp = \"x\"\n", vec!["listn"]),
+            (
+                "[listen]\nmax_clients = \"many\"\n",
+                vec!["max_clients", "many", "reprieve-config"],
+            ),
+            ("[listen\n", vec!["reprieve-config"]),
+        ] {
+            let (path, sources) = file(text);
+            let error = sources.read_with(environment(&[])).unwrap_err();
+            std::fs::remove_file(path).unwrap();
+            for word in words {
+                assert!(error.contains(word), "{word:?} is not in {error:?}");
+            }
+            assert!(!error.contains('\n'), "{error:?}");
+        }
+        let bad = environment(&[("REPRIEVE__KEEPER__AUTO_INSTALL", "perhaps")]);
+        let error = Sources::default().read_with(bad).unwrap_err();
+        assert!(
+            error.contains("perhaps") && error.contains("auto_install"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_manual_is_fresh() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/config.md");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, manual()).unwrap();
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            found == manual(),
+            "docs/config.md is stale: UPDATE=1 cargo test -p reprieve"
+        );
+    }
+}

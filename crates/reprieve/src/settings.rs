@@ -1,0 +1,351 @@
+//! The configuration, checked: raw text becomes types, once.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use keeper::{KeeperConfig, Sidecar, TableSettings};
+use proxy::{
+    ClientTls, ClientTlsMode, KeeperSettings, Limits, ListenAddress, Settings, SslMode, Upstream,
+    UpstreamUrl,
+};
+
+use crate::config_file::{FILE_DEFAULT, Raw, Sources};
+
+/// How long other sidecars wait for one that is not heard of.
+const LEASE: Duration = Duration::from_secs(60);
+const KEEPER_NONE: &str = "none";
+
+/// Everything `serve` needs, checked.
+pub struct Config {
+    pub app: Vec<ListenAddress>,
+    pub admin: Vec<ListenAddress>,
+    pub http: Option<String>,
+    pub settings: Settings,
+    pub keeper: Option<KeeperConfig>,
+    pub auto_install: bool,
+    pub tables: TableSettings,
+    pub log: LogConfig,
+    pub plan_cache_bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    pub level: String,
+    pub json: bool,
+    pub literals: bool,
+}
+
+/// One line: key, value, where it was written, what is wrong with it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl Config {
+    /// Reads and checks all sources.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let raw = sources.read().map_err(ConfigError)?;
+        Self::check(&raw, sources)
+    }
+
+    fn check(raw: &Raw, sources: &Sources) -> Result<Self, ConfigError> {
+        let blame = Blame { sources };
+        let app = addresses(&raw.listen.app)
+            .map_err(|reason| blame.key("listen.app", &raw.listen.app, &reason))?;
+        let admin = addresses(&raw.listen.admin)
+            .map_err(|reason| blame.key("listen.admin", &raw.listen.admin, &reason))?;
+        if app.is_empty() {
+            let reason = "at least one address is needed, as 127.0.0.1:6543";
+            return Err(blame.key("listen.app", &raw.listen.app, reason));
+        }
+        Ok(Self {
+            app,
+            admin,
+            http: Some(raw.listen.http.trim().to_owned()).filter(|http| !http.is_empty()),
+            settings: Settings {
+                upstream: upstream(raw, &blame)?,
+                client_tls: client_tls(raw, &blame)?,
+                limits: limits(raw, &blame)?,
+            },
+            keeper: keeper(raw, &blame)?,
+            auto_install: raw.keeper.auto_install,
+            tables: TableSettings {
+                enable: raw.tables.enable.0.clone(),
+                exclude: raw.tables.exclude.0.clone(),
+                bin: raw.tables.bin.0.clone(),
+            },
+            log: log(raw, &blame)?,
+            plan_cache_bytes: raw.limits.plan_cache_bytes,
+        })
+    }
+
+    /// What the proxy's databases are to do; `None` where there is no keeper.
+    pub fn keeper_settings(&self) -> Option<KeeperSettings> {
+        Some(KeeperSettings {
+            config: self.keeper.clone()?,
+            auto_install: self.auto_install,
+            tables: self.tables.clone(),
+            sidecar: Sidecar {
+                id: sidecar_id(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                lease: LEASE,
+            },
+        })
+    }
+
+    /// The keeper's connection, for subcommands that need one.
+    pub fn require_keeper(&self) -> Result<&KeeperConfig, ConfigError> {
+        self.keeper.as_ref().ok_or_else(|| {
+            ConfigError("keeper.url is \"none\": this subcommand needs a keeper".to_owned())
+        })
+    }
+}
+
+/// Says where a value was written.
+struct Blame<'a> {
+    sources: &'a Sources,
+}
+
+impl Blame<'_> {
+    fn key(&self, key: &str, value: &str, reason: &str) -> ConfigError {
+        ConfigError(format!(
+            "{key} = {value:?} ({}): {reason}",
+            self.origin(key)
+        ))
+    }
+
+    /// For values that may hold a password.
+    fn secret(&self, key: &str, reason: &str) -> ConfigError {
+        ConfigError(format!("{key} ({}): {reason}", self.origin(key)))
+    }
+
+    fn origin(&self, key: &str) -> String {
+        if self.sources.overrides.iter().any(|(name, _)| name == key) {
+            return "--set".to_owned();
+        }
+        let variable = format!("REPRIEVE__{}", key.replace('.', "__").to_uppercase());
+        if std::env::vars_os().any(|(name, _)| name.eq_ignore_ascii_case(&variable)) {
+            return variable;
+        }
+        let file = self
+            .sources
+            .file
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(FILE_DEFAULT));
+        if file.exists() {
+            return format!("{} or default", file.display());
+        }
+        "default".to_owned()
+    }
+}
+
+fn addresses(text: &str) -> Result<Vec<ListenAddress>, String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .map(str::parse)
+        .collect()
+}
+
+fn upstream(raw: &Raw, blame: &Blame<'_>) -> Result<Upstream, ConfigError> {
+    let url = UpstreamUrl::parse(&raw.upstream.url)
+        .map_err(|reason| blame.secret("upstream.url", &reason))?;
+    let mode: SslMode = raw.tls.upstream_mode.parse().map_err(|reason: String| {
+        blame.key("tls.upstream_mode", &raw.tls.upstream_mode, &reason)
+    })?;
+    let ssl_mode = url.ssl_mode.unwrap_or(mode);
+    let root = Some(raw.tls.upstream_root_cert_file.as_str())
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from);
+    let root = url.ssl_root_cert.or(root);
+    let tls = proxy::tls_to_server(ssl_mode, root.as_ref()).map_err(|error| {
+        let path = raw.tls.upstream_root_cert_file.as_str();
+        blame.key("tls.upstream_root_cert_file", path, &error.to_string())
+    })?;
+    let timeout = Duration::from_secs(raw.upstream.connect_timeout_seconds.max(1));
+    Ok(Upstream {
+        places: url.places,
+        ssl_mode,
+        tls,
+        connect_timeout: url.connect_timeout.unwrap_or(timeout),
+    })
+}
+
+fn client_tls(raw: &Raw, blame: &Blame<'_>) -> Result<ClientTls, ConfigError> {
+    let mode = match raw.tls.mode.as_str() {
+        "off" => return Ok(ClientTls::default()),
+        "allow" => ClientTlsMode::Allow,
+        "require" => ClientTlsMode::Require,
+        other => return Err(blame.key("tls.mode", other, "expected off, allow or require")),
+    };
+    for (key, value) in [
+        ("tls.cert_file", &raw.tls.cert_file),
+        ("tls.key_file", &raw.tls.key_file),
+    ] {
+        if value.is_empty() {
+            let reason = format!(
+                "tls.mode = {:?} needs the path of a PEM file here",
+                raw.tls.mode
+            );
+            return Err(blame.key(key, value, &reason));
+        }
+    }
+    ClientTls::load(mode, raw.tls.cert_file.as_ref(), raw.tls.key_file.as_ref())
+        .map_err(|error| blame.key("tls.cert_file", &raw.tls.cert_file, &error.to_string()))
+}
+
+fn limits(raw: &Raw, blame: &Blame<'_>) -> Result<Limits, ConfigError> {
+    if raw.listen.max_clients == 0 {
+        return Err(blame.key("listen.max_clients", "0", "at least 1 is needed"));
+    }
+    if raw.limits.login_timeout_seconds == 0 {
+        return Err(blame.key("limits.login_timeout_seconds", "0", "at least 1 is needed"));
+    }
+    Ok(Limits {
+        max_clients: raw.listen.max_clients,
+        max_admin_clients: raw.limits.max_admin_clients,
+        login_timeout: Duration::from_secs(raw.limits.login_timeout_seconds),
+        drain_timeout: Duration::from_secs(raw.limits.drain_timeout_seconds),
+    })
+}
+
+fn keeper(raw: &Raw, blame: &Blame<'_>) -> Result<Option<KeeperConfig>, ConfigError> {
+    match raw.keeper.url.trim() {
+        "" => {
+            let reason = "not set: name the role that owns the keeper, as \
+                          postgres://keeper:password@host:5432/database, or \"none\" to relay \
+                          everything as it is";
+            Err(blame.secret("keeper.url", reason))
+        }
+        KEEPER_NONE => Ok(None),
+        url => {
+            let failed = |error: keeper::KeeperError| {
+                let hint = error
+                    .hint()
+                    .map(|hint| format!("; {hint}"))
+                    .unwrap_or_default();
+                blame.secret("keeper.url", &format!("{error}{hint}"))
+            };
+            KeeperConfig::parse(url).map(Some).map_err(failed)
+        }
+    }
+}
+
+fn log(raw: &Raw, blame: &Blame<'_>) -> Result<LogConfig, ConfigError> {
+    let json = match raw.log.format.as_str() {
+        "text" => false,
+        "json" => true,
+        other => return Err(blame.key("log.format", other, "expected text or json")),
+    };
+    if let Err(error) = raw.log.level.parse::<tracing_subscriber::EnvFilter>() {
+        return Err(blame.key("log.level", &raw.log.level, &error.to_string()));
+    }
+    Ok(LogConfig {
+        level: raw.log.level.clone(),
+        json,
+        literals: raw.log.literals,
+    })
+}
+
+/// Unique among running processes.
+fn sidecar_id() -> String {
+    static ID: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    let make = || {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let started = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        format!(
+            "{}-{}-{}",
+            host.trim(),
+            std::process::id(),
+            started.as_millis()
+        )
+    };
+    ID.get_or_init(make).clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(change: impl FnOnce(&mut Raw)) -> Result<Config, ConfigError> {
+        let mut raw = Raw::default();
+        raw.keeper.url = "none".into();
+        change(&mut raw);
+        Config::check(&raw, &Sources::default())
+    }
+
+    #[test]
+    fn defaults_need_nothing_but_a_keeper() {
+        let config = check(|_| {}).unwrap();
+        assert_eq!(config.app.len(), 1);
+        assert!(config.keeper.is_none());
+        let error = check(|raw| raw.keeper.url.clear())
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.contains("keeper.url") && error.contains("postgres://"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_key_and_what_to_do() {
+        type Case = (fn(&mut Raw), [&'static str; 2]);
+        let cases: &[Case] = &[
+            (
+                |raw| raw.listen.app = "6543".into(),
+                ["listen.app", "127.0.0.1:6543"],
+            ),
+            (
+                |raw| raw.listen.app = " ".into(),
+                ["listen.app", "at least one"],
+            ),
+            (
+                |raw| raw.listen.admin = "unix:x".into(),
+                ["listen.admin", "absolute"],
+            ),
+            (
+                |raw| raw.listen.max_clients = 0,
+                ["listen.max_clients", "at least 1"],
+            ),
+            (
+                |raw| raw.upstream.url = "db:5432".into(),
+                ["upstream.url", "postgres://"],
+            ),
+            (
+                |raw| raw.tls.upstream_mode = "on".into(),
+                ["tls.upstream_mode", "verify-full"],
+            ),
+            (|raw| raw.tls.mode = "on".into(), ["tls.mode", "require"]),
+            (
+                |raw| raw.tls.mode = "allow".into(),
+                ["tls.cert_file", "PEM"],
+            ),
+            (|raw| raw.log.format = "xml".into(), ["log.format", "json"]),
+            (
+                |raw| raw.log.level = "info,=".into(),
+                ["log.level", "info,="],
+            ),
+        ];
+        for (change, words) in cases {
+            let error = check(change).err().unwrap().to_string();
+            for word in words {
+                assert!(error.contains(word), "{word:?} is not in {error:?}");
+            }
+            assert!(!error.contains('\n'));
+        }
+    }
+
+    #[test]
+    fn passwords_are_not_repeated() {
+        for change in [
+            (|raw: &mut Raw| raw.upstream.url = "x://u:hunter2@h".into()) as fn(&mut Raw),
+            |raw| raw.keeper.url = "postgres://u:hunter2@h:x/d".into(),
+        ] {
+            let error = check(change).err().unwrap().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}
