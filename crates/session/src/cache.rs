@@ -1,17 +1,133 @@
 //! Plans, shared by all sessions and bounded by bytes.
 
+use std::sync::Arc;
+
+use catalog::{Generation, SearchPath};
+use quick_cache::sync::Cache;
+use quick_cache::{Equivalent, Weighter};
+use rewrite::{ClientEncoding, Effect, Plan, Refusal};
+
+/// One text, read: what is sent in its place and how replies to it are translated.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    /// `None`: the client's own bytes.
+    pub sent: Option<Box<[u8]>>,
+    pub plan: Plan,
+}
+
+impl Planned {
+    pub fn effect(&self, index: usize) -> &Effect {
+        self.plan
+            .statements
+            .get(index)
+            .map_or(&Effect::None, |statement| &statement.effect)
+    }
+
+    fn bytes(&self) -> usize {
+        let edits: usize = self
+            .plan
+            .edits
+            .iter()
+            .map(|edit| edit.text.len() + 64)
+            .sum();
+        self.sent.as_ref().map_or(0, |sent| sent.len()) + edits + self.plan.statements.len() * 80
+    }
+}
+
+pub(crate) type Verdict = Result<Arc<Planned>, Arc<Refusal>>;
+
+/// Everything a plan depends on. The generation stands for the catalog of one database: equal
+/// generations are equal contents, so databases may share the cache.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    text: Box<[u8]>,
+    generation: Generation,
+    path: Arc<SearchPath>,
+    flags: Flags,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Flags {
+    pub standard_conforming_strings: bool,
+    pub encoding: ClientEncoding,
+    pub admin: bool,
+}
+
+/// [`Key`] without owning the text.
+#[derive(Hash)]
+pub(crate) struct Question<'a> {
+    pub text: &'a [u8],
+    pub generation: Generation,
+    pub path: &'a Arc<SearchPath>,
+    pub flags: Flags,
+}
+
+impl Equivalent<Key> for Question<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.text == &*key.text
+            && self.generation == key.generation
+            && self.flags == key.flags
+            && (Arc::ptr_eq(self.path, &key.path) || **self.path == *key.path)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Bytes;
+
+impl Weighter<Key, Verdict> for Bytes {
+    fn weight(&self, key: &Key, verdict: &Verdict) -> u64 {
+        const FIXED: usize = 256;
+        let verdict = match verdict {
+            Ok(planned) => planned.bytes(),
+            Err(refusal) => refusal.message.len(),
+        };
+        (FIXED + key.text.len() + verdict) as u64
+    }
+}
+
 /// Plans by text and everything else they depend on.
 #[derive(Debug)]
 pub struct PlanCache {
-    bytes_max: u64,
+    plans: Cache<Key, Verdict, Bytes>,
+    text_bytes_max: usize,
 }
 
 impl PlanCache {
+    /// Keeps plans of at most about `bytes_max` bytes in all; the least useful ones give way.
     pub fn new(bytes_max: u64) -> Self {
-        Self { bytes_max }
+        const PLAN_BYTES_USUAL: u64 = 2048;
+        let items = usize::try_from(bytes_max / PLAN_BYTES_USUAL)
+            .unwrap_or(usize::MAX)
+            .max(16);
+        Self {
+            plans: Cache::with_weighter(items, bytes_max, Bytes),
+            // A huge text is rarely sent twice, and would drive out hundreds of others.
+            text_bytes_max: usize::try_from(bytes_max / 64).unwrap_or(usize::MAX),
+        }
     }
 
-    pub fn bytes_max(&self) -> u64 {
-        self.bytes_max
+    /// Bytes of the plans in it, about.
+    pub fn bytes(&self) -> u64 {
+        self.plans.weight()
+    }
+
+    pub(crate) fn get(&self, question: &Question<'_>) -> Option<Verdict> {
+        if question.text.len() > self.text_bytes_max {
+            return None;
+        }
+        self.plans.get(question)
+    }
+
+    pub(crate) fn keep(&self, question: &Question<'_>, verdict: &Verdict) {
+        if question.text.len() > self.text_bytes_max {
+            return;
+        }
+        let key = Key {
+            text: question.text.into(),
+            generation: question.generation,
+            path: Arc::clone(question.path),
+            flags: question.flags,
+        };
+        self.plans.insert(key, verdict.clone());
     }
 }

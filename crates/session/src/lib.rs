@@ -3,12 +3,22 @@
 //! **Invariant:** no clock, no socket, no await. A session is a function of the bytes it was given
 //! and of the answers of its [`Host`].
 
+mod betrayals;
 mod cache;
+mod client;
 mod host;
+mod inject;
+mod judge;
+mod queue;
+mod reading;
+mod refusals;
+mod scope;
+mod server;
 mod session;
+mod statements;
 
 pub use cache::PlanCache;
 pub use host::{
     Answer, CatalogState, Host, LocalRows, LocalShow, Observation, Port, Request, StartupParameters,
 };
-pub use session::{Ended, Out, Session, Side};
+pub use session::{Ended, Out, STATEMENT_BYTES_MAX, Session, Side};

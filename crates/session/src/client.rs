@@ -1,0 +1,590 @@
+//! What the client says.
+
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use wire::backend::TransactionStatus;
+use wire::frontend::{self, BindNames, Execute, Parse, Target};
+use wire::{HEADER_BYTES, Header, Malformed, Sender, build};
+
+use crate::cache::Planned;
+use crate::judge::{Judgement, Plain};
+use crate::queue::{Entry, Kind};
+use crate::session::{Ended, Hold, Out, Phase, Rest, Session, Wish, pass, violation};
+use crate::statements::{Prepared, Undo};
+use crate::{Observation, refusals};
+
+/// The two names at the head of a Bind must end within this many bytes.
+const BIND_NAMES_BYTES_MAX: usize = 64 << 10;
+
+/// What became of the message at the head of the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It is consumed, or all of it that was there.
+    Done,
+    /// It is still there: more bytes are needed, or the hold must end first.
+    Stay,
+}
+
+impl Session {
+    pub(crate) fn read_client(&mut self, input: &mut BytesMut, out: &mut Out) -> Result<(), Ended> {
+        while !input.is_empty() {
+            let step = match self.phase {
+                Phase::Over => {
+                    input.clear();
+                    Step::Done
+                }
+                Phase::Relaying => {
+                    pass(input, input.len(), &mut out.to_server);
+                    Step::Done
+                }
+                Phase::Authenticating => self.authenticate(input, out)?,
+                Phase::Ready if !self.reads_client() => Step::Stay,
+                Phase::Ready => self.client_frame(input, out)?,
+            };
+            if step == Step::Stay {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Passwords pass, everything else waits: a statement must not slip by unread.
+    fn authenticate(&mut self, input: &mut BytesMut, out: &mut Out) -> Result<Step, Ended> {
+        if self.client_rest(input, out) {
+            return Ok(Step::Done);
+        }
+        if !matches!(self.hold, Hold::Free) {
+            return Ok(Step::Stay);
+        }
+        let header = match Header::peek(input, Sender::Frontend) {
+            Ok(Some(header)) => header,
+            Ok(None) => return Ok(Step::Stay),
+            Err(malformed) => return self.dismiss(violation(malformed), out).map(|()| Step::Stay),
+        };
+        match header.tag {
+            b'p' => self.pass_client(header, input, out),
+            b'X' => {
+                self.pass_client(header, input, out);
+                return Err(Ended::ClientLeft);
+            }
+            _ => return Ok(Step::Stay),
+        }
+        Ok(Step::Done)
+    }
+
+    /// Goes on with a frame that began earlier. False if there is none.
+    pub(crate) fn client_rest(&mut self, input: &mut BytesMut, out: &mut Out) -> bool {
+        self.client_rest = match self.client_rest {
+            Rest::None => return false,
+            Rest::Pass(count) => match pass(input, count, &mut out.to_server) {
+                0 => Rest::None,
+                missing => Rest::Pass(missing),
+            },
+            Rest::Drop(count) => {
+                let now = count.min(input.len());
+                input.advance(now);
+                match count - now {
+                    0 => Rest::None,
+                    missing => Rest::Drop(missing),
+                }
+            }
+        };
+        true
+    }
+
+    /// The frame at the head goes on as it is, in pieces if need be.
+    fn pass_client(&mut self, header: Header, input: &mut BytesMut, out: &mut Out) {
+        self.client_rest = Rest::Pass(header.frame());
+        self.client_rest(input, out);
+    }
+
+    fn drop_client(&mut self, header: Header, input: &mut BytesMut, out: &mut Out) {
+        self.client_rest = Rest::Drop(header.frame());
+        self.client_rest(input, out);
+    }
+
+    fn client_frame(&mut self, input: &mut BytesMut, out: &mut Out) -> Result<Step, Ended> {
+        if self.client_rest(input, out) {
+            return Ok(Step::Done);
+        }
+        let header = match Header::peek(input, Sender::Frontend) {
+            Ok(Some(header)) if header.tag == b'p' => {
+                let malformed = Malformed::UnknownType(header.tag);
+                return self
+                    .dismiss_in_order(violation(malformed), out)
+                    .map(|()| Step::Stay);
+            }
+            Ok(Some(header)) => header,
+            Ok(None) => return Ok(Step::Stay),
+            Err(malformed) => {
+                return self
+                    .dismiss_in_order(violation(malformed), out)
+                    .map(|()| Step::Stay);
+            }
+        };
+        match header.tag {
+            b'X' => {
+                self.pass_client(header, input, out);
+                Err(Ended::ClientLeft)
+            }
+            _ if self.copy_in => self.copy_frame(header, input, out),
+            b'S' => self.on_sync(header, input, out),
+            _ if self.skipping => {
+                self.drop_client(header, input, out);
+                Ok(Step::Done)
+            }
+            b'H' | b'd' => {
+                self.pass_client(header, input, out);
+                Ok(Step::Done)
+            }
+            b'c' | b'f' => {
+                self.queue.note_copy_end();
+                self.pass_client(header, input, out);
+                Ok(Step::Done)
+            }
+            _ => self.on_request(header, input, out),
+        }
+    }
+
+    /// The server reads COPY data.
+    fn copy_frame(
+        &mut self,
+        header: Header,
+        input: &mut BytesMut,
+        out: &mut Out,
+    ) -> Result<Step, Ended> {
+        match header.tag {
+            b'd' => self.pass_client(header, input, out),
+            b'c' | b'f' => {
+                self.copy_in = false;
+                self.pass_client(header, input, out);
+            }
+            // The server ignores them here. Were they sent, an error of the COPY might overtake
+            // them, and nobody could tell which ReadyForQuery belongs to which Sync.
+            b'S' | b'H' => self.drop_client(header, input, out),
+            tag => {
+                let mut why = violation(Malformed::Unexpected(tag));
+                why.message = format!("unexpected message type 0x{tag:02X} during COPY from stdin");
+                self.dismiss(why, out)?;
+            }
+        }
+        Ok(Step::Done)
+    }
+
+    fn on_sync(
+        &mut self,
+        header: Header,
+        input: &mut BytesMut,
+        out: &mut Out,
+    ) -> Result<Step, Ended> {
+        if self.unsettled && !self.unsynced {
+            self.drain(Wish::LookAgain, out)?;
+            return Ok(if self.reads_client() {
+                Step::Done
+            } else {
+                Step::Stay
+            });
+        }
+        if self.status == TransactionStatus::Idle {
+            self.scope.unwind();
+        }
+        self.skipping = false;
+        self.unsynced = false;
+        self.queue.push(Entry::new(Kind::Sync));
+        self.pass_client(header, input, out);
+        Ok(Step::Done)
+    }
+
+    /// Messages that make the server do something.
+    fn on_request(
+        &mut self,
+        header: Header,
+        input: &mut BytesMut,
+        out: &mut Out,
+    ) -> Result<Step, Ended> {
+        let closes = header.tag == b'C';
+        if self.unsettled && !closes {
+            self.drain(Wish::LookAgain, out)?;
+            // Drained at once: the message is looked at again.
+            return Ok(if self.reads_client() {
+                Step::Done
+            } else {
+                Step::Stay
+            });
+        }
+        if let Some(error) = self.failed_probe.take() {
+            return Ok(self.answer_failed_probe(header, error, input, out));
+        }
+        match header.tag {
+            b'Q' => self.on_query(header, input, out),
+            b'P' => self.on_parse(header, input, out),
+            b'B' => self.on_bind(header, input, out),
+            b'D' => self.on_describe(header, input, out),
+            b'E' => self.on_execute(header, input, out),
+            b'C' => self.on_close(header, input, out),
+            _ => {
+                self.host.observe(Observation::Statement);
+                self.queue.push(Entry::new(Kind::Call));
+                self.pass_client(header, input, out);
+                Ok(Step::Done)
+            }
+        }
+    }
+
+    /// We asked for the client's sake, and failed: the client's message fails in the same way.
+    fn answer_failed_probe(
+        &mut self,
+        header: Header,
+        error: BytesMut,
+        input: &mut BytesMut,
+        out: &mut Out,
+    ) -> Step {
+        out.to_client.unsplit(error);
+        if matches!(header.tag, b'Q' | b'F') {
+            self.withheld_ready = true;
+            self.release_ready(out);
+        } else {
+            self.skipping = true;
+        }
+        self.drop_client(header, input, out);
+        Step::Done
+    }
+
+    fn on_query(
+        &mut self,
+        header: Header,
+        input: &mut BytesMut,
+        out: &mut Out,
+    ) -> Result<Step, Ended> {
+        let judgement = match self.readable(header, input.len()) {
+            Plain::Whole => match frontend::query(&input[HEADER_BYTES..header.frame()]) {
+                Ok(text) => self.judge(text, out)?,
+                Err(malformed) => Judgement::Refused(refusals::malformed(&malformed)),
+            },
+            Plain::Unread => Judgement::Untouched(None),
+            Plain::Incomplete => return Ok(Step::Stay),
+            Plain::TooLong => {
+                Judgement::Refused(refusals::too_long(header.body, self.statement_bytes_max))
+            }
+        };
+        let entry = Entry::new(Kind::Query);
+        match judgement {
+            Judgement::Wait => return Ok(Step::Stay),
+            Judgement::Again => return Ok(Step::Done),
+            Judgement::Refused(refusal) => {
+                self.host.observe(Observation::Statement);
+                self.refuse(Kind::Query, refusal, header, input, out);
+                return Ok(Step::Done);
+            }
+            Judgement::Untouched(planned) => {
+                self.note_effects(planned.as_deref());
+                self.queue.push(entry.planned(planned));
+                self.pass_client(header, input, out);
+            }
+            Judgement::Changed(planned) => {
+                if !self.send_changed(&planned, |to, text| build::query(to, text), out) {
+                    let refusal = refusals::too_long(header.body, self.statement_bytes_max);
+                    self.refuse(Kind::Query, refusal, header, input, out);
+                    return Ok(Step::Done);
+                }
+                self.note_effects(Some(&planned));
+                self.queue.push(entry.planned(Some(planned)));
+                self.drop_client(header, input, out);
+            }
+        }
+        self.unsynced = false;
+        self.statements.forget_unnamed();
+        self.host.observe(Observation::Statement);
+        Ok(Step::Done)
+    }
+
+    fn on_parse(
+        &mut self,
+        header: Header,
+        input: &mut BytesMut,
+        out: &mut Out,
+    ) -> Result<Step, Ended> {
+        let readable = self.readable(header, input.len());
+        let body = match readable {
+            Plain::Whole => &input[HEADER_BYTES..header.frame()],
+            Plain::Unread | Plain::TooLong => b"\0\0\0\0".as_slice(),
+            Plain::Incomplete => return Ok(Step::Stay),
+        };
+        let parse = match Parse::read(body) {
+            Ok(parse) => parse,
+            Err(malformed) => {
+                self.refuse(
+                    Kind::Parse,
+                    refusals::malformed(&malformed),
+                    header,
+                    input,
+                    out,
+                );
+                return Ok(Step::Done);
+            }
+        };
+        let judgement = match readable {
+            Plain::Whole if !self.statements.has_room_for(body.len()) => {
+                Judgement::Refused(refusals::too_many_statements())
+            }
+            Plain::Whole => self.judge(parse.text, out)?,
+            Plain::TooLong => {
+                Judgement::Refused(refusals::too_long(header.body, self.statement_bytes_max))
+            }
+            Plain::Unread | Plain::Incomplete => Judgement::Untouched(None),
+        };
+        let planned = match judgement {
+            Judgement::Wait => return Ok(Step::Stay),
+            Judgement::Again => return Ok(Step::Done),
+            Judgement::Refused(refusal) => {
+                self.host.observe(Observation::Statement);
+                self.refuse(Kind::Parse, refusal, header, input, out);
+                return Ok(Step::Done);
+            }
+            Judgement::Untouched(planned) => planned,
+            Judgement::Changed(planned) => Some(planned),
+        };
+        let entry = Entry::new(Kind::Parse);
+        if readable == Plain::Whole {
+            let prepared = self.prepared(parse.text, parse.types, planned.clone());
+            let undo = self.statements.set(parse.name, Some(Arc::new(prepared)));
+            let changed = planned
+                .as_deref()
+                .and_then(|planned| planned.sent.as_deref());
+            if let Some(text) = changed {
+                let sent = build::parse_raw(&mut out.to_server, parse.name, text, parse.types);
+                if sent.is_err() {
+                    self.statements.undo(undo);
+                    let refusal = refusals::too_long(header.body, self.statement_bytes_max);
+                    self.refuse(Kind::Parse, refusal, header, input, out);
+                    return Ok(Step::Done);
+                }
+                self.count(planned.as_deref());
+                self.drop_client(header, input, out);
+            } else {
+                self.pass_client(header, input, out);
+            }
+            self.queue.push(entry.planned(planned).undo(undo));
+        } else {
+            self.queue.push(entry);
+            self.pass_client(header, input, out);
+        }
+        self.unsynced = true;
+        self.host.observe(Observation::Statement);
+        Ok(Step::Done)
+    }
+
+    fn on_bind(
+        &mut self,
+        header: Header,
+        input: &mut BytesMut,
+        out: &mut Out,
+    ) -> Result<Step, Ended> {
+        let there = header.frame().min(input.len());
+        let names = match BindNames::read(&input[HEADER_BYTES..there]) {
+            Ok(names) => names,
+            Err(_) if there < header.frame() && there < BIND_NAMES_BYTES_MAX => {
+                return Ok(Step::Stay);
+            }
+            Err(malformed) => {
+                self.refuse(
+                    Kind::Bind,
+                    refusals::malformed(&malformed),
+                    header,
+                    input,
+                    out,
+                );
+                return Ok(Step::Done);
+            }
+        };
+        if !self.statements.has_room_for(names.portal.len()) {
+            self.refuse(
+                Kind::Bind,
+                refusals::too_many_statements(),
+                header,
+                input,
+                out,
+            );
+            return Ok(Step::Done);
+        }
+        match self.freshen(names.statement, out)? {
+            Judgement::Wait => return Ok(Step::Stay),
+            Judgement::Again => return Ok(Step::Done),
+            Judgement::Refused(refusal) => {
+                self.refuse(Kind::Bind, refusal, header, input, out);
+                return Ok(Step::Done);
+            }
+            Judgement::Untouched(_) | Judgement::Changed(_) => {}
+        }
+        self.statements.open(names.portal, names.statement);
+        let planned = self.statements.portal(names.portal).planned;
+        self.queue.push(Entry::new(Kind::Bind).planned(planned));
+        self.unsynced = true;
+        self.pass_client(header, input, out);
+        Ok(Step::Done)
+    }
+
+    fn on_describe(
+        &mut self,
+        header: Header,
+        input: &mut BytesMut,
+        out: &mut Out,
+    ) -> Result<Step, Ended> {
+        if input.len() < header.frame() {
+            return Ok(Step::Stay);
+        }
+        let planned = match frontend::target(&input[HEADER_BYTES..header.frame()]) {
+            Ok((Target::Portal, name)) => self.statements.portal(name).planned,
+            Ok((Target::Statement, name)) => match self.freshen(name, out)? {
+                Judgement::Wait => return Ok(Step::Stay),
+                Judgement::Again => return Ok(Step::Done),
+                Judgement::Refused(refusal) => {
+                    self.refuse(Kind::Describe, refusal, header, input, out);
+                    return Ok(Step::Done);
+                }
+                Judgement::Untouched(planned) => planned,
+                Judgement::Changed(planned) => Some(planned),
+            },
+            Err(malformed) => {
+                self.refuse(
+                    Kind::Describe,
+                    refusals::malformed(&malformed),
+                    header,
+                    input,
+                    out,
+                );
+                return Ok(Step::Done);
+            }
+        };
+        self.queue.push(Entry::new(Kind::Describe).planned(planned));
+        self.unsynced = true;
+        self.pass_client(header, input, out);
+        Ok(Step::Done)
+    }
+
+    fn on_execute(
+        &mut self,
+        header: Header,
+        input: &mut BytesMut,
+        out: &mut Out,
+    ) -> Result<Step, Ended> {
+        if input.len() < header.frame() {
+            return Ok(Step::Stay);
+        }
+        let portal = match Execute::read(&input[HEADER_BYTES..header.frame()]) {
+            Ok(execute) => self.statements.portal(execute.portal),
+            Err(malformed) => {
+                self.refuse(
+                    Kind::Execute,
+                    refusals::malformed(&malformed),
+                    header,
+                    input,
+                    out,
+                );
+                return Ok(Step::Done);
+            }
+        };
+        self.note_effects(portal.planned.as_deref());
+        let mut entry = Entry::new(Kind::Execute).planned(portal.planned);
+        entry.reply = portal.reply;
+        self.queue.push(entry);
+        self.unsynced = true;
+        self.pass_client(header, input, out);
+        Ok(Step::Done)
+    }
+
+    fn on_close(
+        &mut self,
+        header: Header,
+        input: &mut BytesMut,
+        out: &mut Out,
+    ) -> Result<Step, Ended> {
+        if input.len() < header.frame() {
+            return Ok(Step::Stay);
+        }
+        let mut entry = Entry::new(Kind::Close);
+        match frontend::target(&input[HEADER_BYTES..header.frame()]) {
+            Ok((Target::Portal, name)) => self.statements.close(name),
+            Ok((Target::Statement, name)) => entry.undo = Some(self.statements.set(name, None)),
+            Err(malformed) => {
+                self.refuse(
+                    Kind::Close,
+                    refusals::malformed(&malformed),
+                    header,
+                    input,
+                    out,
+                );
+                return Ok(Step::Done);
+            }
+        }
+        self.queue.push(entry);
+        self.unsynced = true;
+        self.pass_client(header, input, out);
+        Ok(Step::Done)
+    }
+
+    /// Is the statement of that name still what the client meant? If its plan is out of date and a
+    /// new one differs, it is parsed again under its name.
+    fn freshen(&mut self, name: &[u8], out: &mut Out) -> Result<Judgement, Ended> {
+        let Some(prepared) = self.statements.get(name).cloned() else {
+            return Ok(Judgement::Untouched(None));
+        };
+        if self.is_fresh(&prepared) {
+            return Ok(Judgement::Untouched(prepared.planned.clone()));
+        }
+        let Some(text) = prepared.text.as_deref() else {
+            return Ok(Judgement::Untouched(None));
+        };
+        let planned = match self.judge(text, out)? {
+            Judgement::Untouched(planned) => planned,
+            Judgement::Changed(planned) => Some(planned),
+            other => return Ok(other),
+        };
+        let sent = |planned: &Option<Arc<Planned>>| {
+            planned.as_ref().and_then(|planned| planned.sent.clone())
+        };
+        let (old, new) = (sent(&prepared.planned), sent(&planned));
+        let renewed = self.prepared(text, &prepared.types, planned.clone());
+        let undo = self.statements.set(name, Some(Arc::new(renewed)));
+        if old != new {
+            let new = new.as_deref().unwrap_or(text);
+            let to = &mut out.to_server;
+            if build::close_raw(to, Target::Statement, name).is_err()
+                || build::parse_raw(to, name, new, &prepared.types).is_err()
+            {
+                return Ok(Judgement::Refused(refusals::too_long(
+                    new.len(),
+                    self.statement_bytes_max,
+                )));
+            }
+            self.queue.push(Entry::new(Kind::Close).ours().undo(undo));
+            // Once the old one is closed, nothing is left should the new one fail.
+            let gone = Undo {
+                name: name.into(),
+                previous: None,
+            };
+            self.queue.push(
+                Entry::new(Kind::Parse)
+                    .ours()
+                    .planned(planned.clone())
+                    .undo(gone),
+            );
+            self.unsynced = true;
+        }
+        Ok(Judgement::Untouched(planned))
+    }
+
+    fn prepared(&self, text: &[u8], types: &[u8], planned: Option<Arc<Planned>>) -> Prepared {
+        let depends = planned
+            .as_ref()
+            .is_some_and(|planned| planned.plan.depends_on_scope);
+        Prepared {
+            text: Some(text.into()),
+            types: types.into(),
+            planned,
+            generation: self.generation(),
+            scope: depends.then(|| self.scope.version()),
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Statements of our own on the client's connection, and what comes back.
+
+use bytes::BytesMut;
+use catalog::Catalog;
+use std::sync::Arc;
+use wire::backend::{self, Fields, TransactionStatus};
+use wire::build::{self, Report};
+use wire::frontend::Target;
+use wire::{Header, Malformed};
+
+use crate::host::Request;
+use crate::session::{Dismissal, Ended, Hold, Out, Session, Side};
+
+/// Name of the statement and of the portal: the client's unnamed ones survive.
+const PROBE: &str = "reprieve_probe";
+
+const ADMIN_ROLE: &str = "reprieve_admin";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// May this client use the admin port?
+    Admin,
+    /// What do names mean?
+    Scope,
+    /// The schema has changed.
+    Follow,
+}
+
+impl Purpose {
+    fn sql(self) -> &'static str {
+        match self {
+            Self::Admin => {
+                "SELECT pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER') \
+                 FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) 'reprieve_admin'"
+            }
+            Self::Scope => "SELECT reprieve.session_v1()",
+            Self::Follow => "SELECT reprieve.after_ddl_v1()",
+        }
+    }
+}
+
+/// A statement of ours, sent while nothing else was outstanding.
+#[derive(Debug)]
+pub(crate) struct Injection {
+    purpose: Purpose,
+    /// Closed by a Sync of ours; otherwise by a Flush, inside the client's batch.
+    synced: bool,
+    value: Option<String>,
+    error: Option<BytesMut>,
+    /// The first of two CloseComplete messages came.
+    closed: bool,
+}
+
+impl Session {
+    pub(crate) fn inject(&mut self, purpose: Purpose, synced: bool, out: &mut Out) {
+        let to = &mut out.to_server;
+        let sent = build::parse(to, PROBE, purpose.sql())
+            .and_then(|()| build::bind(to, PROBE, PROBE))
+            .and_then(|()| build::execute(to, PROBE))
+            .and_then(|()| build::close(to, Target::Portal, PROBE))
+            .and_then(|()| build::close(to, Target::Statement, PROBE))
+            .and_then(|()| {
+                if synced {
+                    build::sync(to)
+                } else {
+                    build::flush(to)
+                }
+            });
+        debug_assert!(sent.is_ok(), "messages of a known size");
+        self.hold = Hold::Injecting(Injection {
+            purpose,
+            synced,
+            value: None,
+            error: None,
+            closed: false,
+        });
+    }
+
+    /// A frame that came while a statement of ours runs. True if it is for the client.
+    pub(crate) fn on_injected(
+        &mut self,
+        header: Header,
+        frame: &[u8],
+        out: &mut Out,
+    ) -> Result<bool, Ended> {
+        let body = frame.get(wire::HEADER_BYTES..).unwrap_or_default();
+        let Hold::Injecting(injection) = &mut self.hold else {
+            return Ok(true);
+        };
+        let garbled = |malformed| Ended::Violation(Side::Server, malformed);
+        match header.tag {
+            b'A' => return Ok(true),
+            b'S' => {
+                let (name, value) = backend::parameter_status(body).map_err(garbled)?;
+                self.scope.on_parameter(name, value);
+                return Ok(true);
+            }
+            // Words of our own functions are not for the client.
+            b'1' | b'2' | b'T' | b'n' | b'C' | b'N' => {}
+            b'D' => {
+                let columns = backend::data_row(body).map_err(garbled)?;
+                let first = columns.first().copied().flatten();
+                injection.value = first.map(|value| String::from_utf8_lossy(value).into_owned());
+            }
+            b'3' if injection.synced => {}
+            b'3' => {
+                // Portal and statement: two of them.
+                if injection.is_closed() {
+                    return self.injected(out).map(|()| false);
+                }
+            }
+            b'E' => {
+                let fields = Fields::read(body).map_err(garbled)?;
+                if fields.is_fatal() {
+                    return Ok(true);
+                }
+                injection.error = Some(BytesMut::from(frame));
+                if !injection.synced {
+                    self.skipping = true;
+                    return self.injected(out).map(|()| false);
+                }
+            }
+            b'Z' => {
+                self.status = backend::ready_for_query(body).map_err(garbled)?;
+                return self.injected(out).map(|()| false);
+            }
+            tag => return Err(garbled(Malformed::Unexpected(tag))),
+        }
+        Ok(false)
+    }
+
+    /// The statement of ours is done.
+    fn injected(&mut self, out: &mut Out) -> Result<(), Ended> {
+        let Hold::Injecting(injection) = std::mem::replace(&mut self.hold, Hold::Free) else {
+            return Ok(());
+        };
+        match injection.purpose {
+            Purpose::Admin => self.admit_admin(injection, out),
+            Purpose::Scope => self.learned(injection, out),
+            Purpose::Follow => self.followed(injection, out),
+        }
+    }
+
+    fn admit_admin(&mut self, injection: Injection, out: &mut Out) -> Result<(), Ended> {
+        if injection.value.as_deref() == Some("t") {
+            return self.admit(out);
+        }
+        let message = format!(
+            "role \"{}\" is not allowed to use the admin port",
+            self.startup.user
+        );
+        let ended = Ended::Dismissed {
+            sqlstate: "42501",
+            message: message.clone(),
+        };
+        let hint = Some("The admin port is for members of role reprieve_admin.");
+        tracing::info!(
+            role = ADMIN_ROLE,
+            "a client of the admin port is not a member"
+        );
+        self.dismiss(
+            Dismissal {
+                sqlstate: "42501",
+                message,
+                hint,
+                ended,
+            },
+            out,
+        )
+    }
+
+    fn learned(&mut self, injection: Injection, out: &mut Out) -> Result<(), Ended> {
+        if let Some(error) = injection.error {
+            if injection.synced {
+                self.failed_probe = Some(error);
+            } else {
+                // The server now ignores all up to the client's next Sync: so the client reads it.
+                out.to_client.unsplit(error);
+            }
+            return Ok(());
+        }
+        let document = injection.value.unwrap_or_default();
+        if let Err(error) = self.scope.learn(&document) {
+            let message =
+                format!("the keeper's answer about the search path is not readable: {error}");
+            let ended = Ended::Dismissed {
+                sqlstate: "XX000",
+                message: message.clone(),
+            };
+            return self.dismiss(
+                Dismissal {
+                    sqlstate: "XX000",
+                    message,
+                    hint: None,
+                    ended,
+                },
+                out,
+            );
+        }
+        Ok(())
+    }
+
+    /// The keeper has followed a schema change, or could not.
+    fn followed(&mut self, injection: Injection, out: &mut Out) -> Result<(), Ended> {
+        self.changes.pending = false;
+        let catalog = injection.value.as_deref().map(Catalog::from_json);
+        match (injection.error, catalog) {
+            (None, Some(Ok(catalog))) => {
+                self.adopt(Arc::new(catalog));
+            }
+            (error, _) => {
+                let reason = match &error {
+                    Some(frame) => reason(frame),
+                    None => "its answer is not readable".to_owned(),
+                };
+                tracing::warn!(%reason, "the keeper could not follow a schema change");
+                let message = format!("soft delete could not follow this schema change: {reason}");
+                let report = Report {
+                    severity: "WARNING",
+                    sqlstate: "01000",
+                    message: &message,
+                    ..Report::default()
+                };
+                let _ = build::notice(&mut out.to_client, &report);
+                if self.skipping
+                    && let Some(error) = error
+                {
+                    out.to_client.unsplit(error);
+                }
+                // Whatever is true now, the process will find it out.
+                if self.status == TransactionStatus::Idle && !self.unsynced {
+                    self.ask(Request::ReloadCatalog);
+                }
+            }
+        }
+        if matches!(self.hold, Hold::Free) {
+            self.release_ready(out);
+        }
+        Ok(())
+    }
+
+    /// A catalog that is newer than the process's, or the same.
+    fn adopt(&mut self, catalog: Arc<Catalog>) {
+        let is_news = match self.host.catalog() {
+            crate::CatalogState::Ready(known) => known.generation() != catalog.generation(),
+            _ => true,
+        };
+        let is_open = self.status == TransactionStatus::InTransaction || self.unsynced;
+        if is_open {
+            // An earlier change of the same transaction may have been undone by this one.
+            if is_news || self.changes.own.is_some() {
+                self.changes.own = Some(catalog);
+            }
+        } else if is_news {
+            self.ask(Request::ReloadCatalog);
+        }
+    }
+}
+
+impl Injection {
+    /// Counts CloseComplete messages: true at the second.
+    fn is_closed(&mut self) -> bool {
+        std::mem::replace(&mut self.closed, true)
+    }
+}
+
+/// Message of an ErrorResponse frame.
+fn reason(frame: &[u8]) -> String {
+    let fields = frame.get(wire::HEADER_BYTES..).map(Fields::read);
+    match fields {
+        Some(Ok(fields)) => {
+            String::from_utf8_lossy(fields.get(b'M').unwrap_or_default()).into_owned()
+        }
+        _ => "unknown error".to_owned(),
+    }
+}

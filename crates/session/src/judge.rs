@@ -1,0 +1,268 @@
+//! What to do with a statement of the client.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use catalog::{Catalog, Generation};
+use rewrite::{Effect, Refusal, Reply};
+use wire::backend::TransactionStatus;
+use wire::build::TooLong;
+use wire::{Header, build};
+
+use crate::cache::{Flags, Planned};
+use crate::queue::{Entry, Kind};
+use crate::reading::Reading;
+use crate::session::{Ended, Out, Rest, Session, Wish};
+use crate::statements::Prepared;
+use crate::{CatalogState, Observation, Port, Request, refusals};
+
+/// The session's decision about one text.
+#[derive(Debug)]
+pub(crate) enum Judgement {
+    /// Send the client's own bytes. With a plan: follow its effects, translate its replies.
+    Untouched(Option<Arc<Planned>>),
+    /// Send `planned.sent`.
+    Changed(Arc<Planned>),
+    Refused(Arc<Refusal>),
+    /// Something must be known first: a hold is set.
+    Wait,
+    /// It is known already: look at the message again.
+    Again,
+}
+
+/// Can the text of a message be read?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plain {
+    Whole,
+    /// Nothing of it could concern us: send it as it comes.
+    Unread,
+    Incomplete,
+    TooLong,
+}
+
+impl Session {
+    pub(crate) fn readable(&self, header: Header, there: usize) -> Plain {
+        if header.body > self.statement_bytes_max {
+            return match self.catalog() {
+                CatalogState::NotInstalled => Plain::Unread,
+                CatalogState::Ready(catalog) if catalog.is_transparent() => Plain::Unread,
+                _ => Plain::TooLong,
+            };
+        }
+        if there < header.frame() {
+            Plain::Incomplete
+        } else {
+            Plain::Whole
+        }
+    }
+
+    /// The catalog that holds for the next statement.
+    pub(crate) fn catalog(&self) -> CatalogState {
+        match &self.changes.own {
+            Some(own) => CatalogState::Ready(Arc::clone(own)),
+            None => self.host.catalog(),
+        }
+    }
+
+    pub(crate) fn generation(&self) -> Generation {
+        match self.catalog() {
+            CatalogState::Ready(catalog) => catalog.generation(),
+            _ => Generation::default(),
+        }
+    }
+
+    pub(crate) fn is_fresh(&self, prepared: &Prepared) -> bool {
+        prepared.generation == self.generation()
+            && prepared.scope.is_none_or(|version| {
+                self.scope.known().is_some() && self.scope.version() == version
+            })
+    }
+
+    pub(crate) fn judge(&mut self, text: &[u8], out: &mut Out) -> Result<Judgement, Ended> {
+        let catalog = match self.catalog() {
+            CatalogState::NotInstalled => Arc::new(Catalog::empty()),
+            CatalogState::Ready(catalog) => catalog,
+            CatalogState::Unavailable(why) => {
+                return Ok(Judgement::Refused(refusals::catalog_unavailable(&why)));
+            }
+            CatalogState::Loading => {
+                self.ask(Request::AwaitCatalog);
+                return Ok(Judgement::Wait);
+            }
+        };
+        let flags = Flags {
+            standard_conforming_strings: self.scope.standard_conforming_strings,
+            encoding: self.scope.encoding,
+            admin: self.port == Port::Admin,
+        };
+        let reading = Reading::new(text, &catalog, flags);
+        match self.port {
+            Port::Admin => self.judge_admin(&reading, &catalog, out),
+            Port::App if !reading.scanned.concerns_us() => {
+                Ok(Judgement::Untouched(reading.untouched(&catalog)))
+            }
+            Port::App => self.judge_ours(&reading, &catalog, out),
+        }
+    }
+
+    /// A text that names a marked table.
+    fn judge_ours(
+        &mut self,
+        reading: &Reading<'_>,
+        catalog: &Arc<Catalog>,
+        out: &mut Out,
+    ) -> Result<Judgement, Ended> {
+        let mut is_failed = false;
+        if self.status == TransactionStatus::Failed {
+            if !self.is_drained() {
+                return self.wait_for(Wish::LookAgain, out);
+            }
+            is_failed = true;
+        }
+        // Behind the end of a transaction names may mean something else than now.
+        if reading.ends_transaction_within() && (is_failed || self.scope.is_touched()) {
+            return Ok(Judgement::Refused(refusals::behind_transaction_end()));
+        }
+        if is_failed {
+            // It cannot run: the server answers 25P02, as it should.
+            return Ok(Judgement::Untouched(reading.untouched(catalog)));
+        }
+        let Some(path) = self.scope.known().cloned() else {
+            return self.wait_for(Wish::LearnScope, out);
+        };
+        Ok(match reading.plan(catalog, &path, &*self.host) {
+            Err(refusal) => Judgement::Refused(refusal),
+            Ok(planned) if planned.sent.is_some() => Judgement::Changed(planned),
+            Ok(planned) => Judgement::Untouched(Some(planned)),
+        })
+    }
+
+    pub(crate) fn wait_for(&mut self, wish: Wish, out: &mut Out) -> Result<Judgement, Ended> {
+        self.drain(wish, out)?;
+        Ok(if self.reads_client() {
+            Judgement::Again
+        } else {
+            Judgement::Wait
+        })
+    }
+
+    /// Sends something that fails in place of the message; the client reads the refusal.
+    pub(crate) fn refuse(
+        &mut self,
+        kind: Kind,
+        refusal: Arc<Refusal>,
+        header: Header,
+        input: &mut BytesMut,
+        out: &mut Out,
+    ) {
+        self.host
+            .observe(Observation::Refused { code: refusal.code });
+        let to = &mut out.to_server;
+        let sent = if kind == Kind::Query {
+            self.unsynced = false;
+            self.statements.forget_unnamed();
+            build::query(to, refusals::FAILING_SQL.as_bytes())
+        } else {
+            self.unsynced = true;
+            build::parse(to, "reprieve_refused", refusals::FAILING_SQL)
+        };
+        debug_assert!(sent.is_ok(), "a text of a known size");
+        let kind = if kind == Kind::Query {
+            Kind::Query
+        } else {
+            Kind::Parse
+        };
+        let refused_at = refusal.offset.and_then(|offset| {
+            let body = input.get(wire::HEADER_BYTES..header.frame())?;
+            character(header.tag, body, offset)
+        });
+        self.queue.push(Entry {
+            refused_at,
+            ..Entry::refused(kind, refusal)
+        });
+        self.client_rest = Rest::Drop(header.frame());
+        self.client_rest(input, out);
+    }
+
+    /// False if the changed text is longer than a message may be: nothing was sent.
+    pub(crate) fn send_changed(
+        &mut self,
+        planned: &Planned,
+        build: impl FnOnce(&mut BytesMut, &[u8]) -> Result<(), TooLong>,
+        out: &mut Out,
+    ) -> bool {
+        let Some(text) = planned.sent.as_deref() else {
+            return false;
+        };
+        if build(&mut out.to_server, text).is_err() {
+            return false;
+        }
+        self.count(Some(planned));
+        true
+    }
+
+    pub(crate) fn count(&self, planned: Option<&Planned>) {
+        let Some(planned) = planned.filter(|planned| planned.sent.is_some()) else {
+            return;
+        };
+        self.host.observe(Observation::Rewritten);
+        let is_delete = |reply: Reply| match reply {
+            Reply::Delete | Reply::Messages => true,
+            Reply::AsIs => false,
+        };
+        if planned
+            .plan
+            .statements
+            .iter()
+            .any(|statement| is_delete(statement.reply))
+        {
+            self.host.observe(Observation::Delete);
+        }
+    }
+
+    /// Statements are about to run: what they may change is unknown from here on.
+    pub(crate) fn note_effects(&mut self, planned: Option<&Planned>) {
+        let Some(planned) = planned else {
+            return;
+        };
+        for statement in &planned.plan.statements {
+            match statement.effect {
+                Effect::None | Effect::Begin | Effect::Execute { .. } => {}
+                Effect::End => self.scope.unwind(),
+                Effect::RollbackTo => {
+                    self.scope.unwind();
+                    self.unsettled |= self.changes.own.is_some();
+                }
+                Effect::Settings | Effect::Ddl => {
+                    self.scope.disturb();
+                    self.unsettled = true;
+                }
+                Effect::Prepare { .. } | Effect::Deallocate { .. } => self.unsettled = true,
+            }
+        }
+    }
+}
+
+impl Session {
+    /// The veil is lifted: verbs become calls, everything else passes.
+    fn judge_admin(
+        &mut self,
+        reading: &Reading<'_>,
+        catalog: &Arc<Catalog>,
+        _out: &mut Out,
+    ) -> Result<Judgement, Ended> {
+        Ok(Judgement::Untouched(reading.untouched(catalog)))
+    }
+}
+
+/// Number of the character at byte `offset` of the text in a Query or Parse, from 1.
+fn character(tag: u8, body: &[u8], offset: usize) -> Option<u32> {
+    let start = match tag {
+        b'Q' => 0,
+        b'P' => body.iter().position(|byte| *byte == 0)? + 1,
+        _ => return None,
+    };
+    let before = body.get(start..start + offset)?;
+    let count = std::str::from_utf8(before).map_or(before.len(), |text| text.chars().count());
+    u32::try_from(count + 1).ok()
+}

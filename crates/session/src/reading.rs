@@ -1,0 +1,88 @@
+//! What a text is for us: its plan, a refusal, or nothing. The one place that asks the rewriter.
+
+use std::sync::Arc;
+
+use catalog::{Catalog, SearchPath};
+use rewrite::{Effect, Reply, Scanned, Scope};
+
+use crate::cache::{Flags, Planned, Question, Verdict};
+use crate::{Host, Observation, refusals};
+
+/// One text under one catalog.
+pub(crate) struct Reading<'t> {
+    pub text: &'t [u8],
+    pub flags: Flags,
+    pub scanned: Scanned<'t>,
+}
+
+impl<'t> Reading<'t> {
+    pub fn new(text: &'t [u8], catalog: &Catalog, flags: Flags) -> Self {
+        let Flags {
+            standard_conforming_strings,
+            encoding,
+            admin: _,
+        } = flags;
+        let scanned = rewrite::scan(text, catalog, standard_conforming_strings, encoding);
+        Self {
+            text,
+            flags,
+            scanned,
+        }
+    }
+
+    /// The client's own bytes. `None` if nothing in them has an effect that must be followed.
+    pub fn untouched(&self, catalog: &Catalog) -> Option<Arc<Planned>> {
+        let is_plain =
+            self.scanned.statements().iter().all(|statement| {
+                statement.effect == Effect::None && statement.reply == Reply::AsIs
+            });
+        (!is_plain).then(|| {
+            Arc::new(Planned {
+                sent: None,
+                plan: self.scanned.untouched(catalog),
+            })
+        })
+    }
+
+    /// True if a transaction, or part of it, ends in front of the text's last statement.
+    pub fn ends_transaction_within(&self) -> bool {
+        let statements = self.scanned.statements();
+        let before_last = statements.len().saturating_sub(1);
+        statements
+            .iter()
+            .take(before_last)
+            .any(|statement| matches!(statement.effect, Effect::End | Effect::RollbackTo))
+    }
+
+    /// The plan, from the cache where one is.
+    pub fn plan(&self, catalog: &Catalog, path: &Arc<SearchPath>, host: &dyn Host) -> Verdict {
+        let question = Question {
+            text: self.text,
+            generation: catalog.generation(),
+            path,
+            flags: self.flags,
+        };
+        if let Some(verdict) = host.plans().get(&question) {
+            host.observe(Observation::PlanCacheHit);
+            return verdict;
+        }
+        host.observe(Observation::PlanCacheMiss);
+        let scope = Scope {
+            catalog,
+            search_path: path,
+            standard_conforming_strings: self.flags.standard_conforming_strings,
+            encoding: self.flags.encoding,
+        };
+        let verdict = match self.scanned.plan(&scope) {
+            Ok(plan) if plan.edits.has_conflict() => Err(refusals::conflict()),
+            Ok(plan) => {
+                let is_changed = !plan.edits.is_empty();
+                let sent = is_changed.then(|| plan.edits.apply(self.text).into_boxed_slice());
+                Ok(Arc::new(Planned { sent, plan }))
+            }
+            Err(refusal) => Err(Arc::new(refusal)),
+        };
+        host.plans().keep(&question, &verdict);
+        verdict
+    }
+}

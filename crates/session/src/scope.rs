@@ -1,0 +1,123 @@
+//! What names and strings mean in this connection right now, as far as it is known.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use catalog::SearchPath;
+use rewrite::ClientEncoding;
+use serde::Deserialize;
+
+/// The document of `reprieve.session_v1()`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    path: Vec<String>,
+    temp_schema: Option<String>,
+    #[serde(default)]
+    temp: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ScopeTracker {
+    path: Arc<SearchPath>,
+    /// False: ask the server before a name is resolved.
+    known: bool,
+    /// Changes with the path: a plan made under another number is to be made again.
+    version: u64,
+    /// Something that a rollback would take back was done in the open transaction.
+    touched: bool,
+    pub standard_conforming_strings: bool,
+    pub encoding: ClientEncoding,
+    /// As PostgreSQL 18 and newer report it.
+    reported_path: Option<Box<[u8]>>,
+}
+
+impl Default for ScopeTracker {
+    fn default() -> Self {
+        Self {
+            path: Arc::default(),
+            known: false,
+            version: 0,
+            touched: false,
+            standard_conforming_strings: true,
+            encoding: ClientEncoding::Utf8,
+            reported_path: None,
+        }
+    }
+}
+
+impl ScopeTracker {
+    /// The path, if it is known.
+    pub fn known(&self) -> Option<&Arc<SearchPath>> {
+        self.known.then_some(&self.path)
+    }
+
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub fn is_touched(&self) -> bool {
+        self.touched
+    }
+
+    /// Names may mean something else from here on.
+    pub fn disturb(&mut self) {
+        self.known = false;
+        self.touched = true;
+    }
+
+    /// A transaction, or part of it, ends: what was set in it may be gone.
+    pub fn unwind(&mut self) {
+        self.known &= !self.touched;
+    }
+
+    /// The transaction is over.
+    pub fn settle(&mut self) {
+        self.unwind();
+        self.touched = false;
+    }
+
+    /// Reads the answer of the keeper.
+    pub fn learn(&mut self, document: &str) -> Result<(), serde_json::Error> {
+        let Document {
+            path,
+            temp_schema,
+            temp,
+        } = serde_json::from_str(document)?;
+        let new = SearchPath {
+            schemas: path,
+            temp_schema,
+            temp_relations: temp,
+        };
+        if *self.path != new {
+            self.path = Arc::new(new);
+            self.version += 1;
+        }
+        self.known = true;
+        Ok(())
+    }
+
+    /// A ParameterStatus of the server.
+    pub fn on_parameter(&mut self, name: &[u8], value: &[u8]) {
+        match name {
+            b"standard_conforming_strings" => self.standard_conforming_strings = value == b"on",
+            b"client_encoding" => self.encoding = encoding(value),
+            b"search_path" if self.reported_path.as_deref() != Some(value) => {
+                self.reported_path = Some(value.into());
+                self.known = false;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// By the names that `pg_encoding_to_char()` prints.
+fn encoding(name: &[u8]) -> ClientEncoding {
+    match name {
+        b"UTF8" | b"SQL_ASCII" => ClientEncoding::Utf8,
+        b"SJIS" | b"SHIFT_JIS_2004" | b"BIG5" | b"GBK" | b"UHC" | b"GB18030" | b"JOHAB" => {
+            ClientEncoding::Unsafe
+        }
+        _ => ClientEncoding::AsciiSuperset,
+    }
+}

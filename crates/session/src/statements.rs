@@ -1,0 +1,194 @@
+//! Prepared statements and portals of one connection.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use catalog::Generation;
+use rewrite::Reply;
+
+use crate::cache::Planned;
+
+/// Names and texts of all prepared statements of one session, in bytes.
+pub(crate) const PREPARED_BYTES_MAX: usize = 64 << 20;
+
+/// What an entry costs besides its name and text, about.
+const ENTRY_BYTES: usize = 128;
+
+/// A statement prepared by a Parse message, as the client wrote it.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// `None`: too long to be kept, sent as it came.
+    pub text: Option<Box<[u8]>>,
+    /// Count and OIDs of the parameter types as they came.
+    pub types: Box<[u8]>,
+    pub planned: Option<Arc<Planned>>,
+    pub generation: Generation,
+    /// The scope it was planned in, if the plan depends on that.
+    pub scope: Option<u64>,
+}
+
+impl Prepared {
+    fn bytes(&self, name: &[u8]) -> usize {
+        ENTRY_BYTES + name.len() + self.types.len() + self.text.as_ref().map_or(0, |t| t.len())
+    }
+}
+
+/// What stood under a name before a message that may yet fail.
+#[derive(Debug)]
+pub(crate) struct Undo {
+    pub name: Box<[u8]>,
+    pub previous: Option<Arc<Prepared>>,
+}
+
+/// What a portal will answer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Portal {
+    pub planned: Option<Arc<Planned>>,
+    pub reply: Reply,
+}
+
+impl Portal {
+    fn is_plain(&self) -> bool {
+        self.planned.is_none() && self.reply == Reply::AsIs
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Statements {
+    unnamed: Option<Arc<Prepared>>,
+    named: HashMap<Box<[u8]>, Arc<Prepared>>,
+    /// By SQL PREPARE. The names share one space with those above.
+    sql: HashMap<Box<[u8]>, Reply>,
+    unnamed_portal: Portal,
+    /// Only those that need a translation or have an effect.
+    portals: HashMap<Box<[u8]>, Portal>,
+    bytes: usize,
+}
+
+impl Statements {
+    pub fn get(&self, name: &[u8]) -> Option<&Arc<Prepared>> {
+        match name {
+            b"" => self.unnamed.as_ref(),
+            name => self.named.get(name),
+        }
+    }
+
+    /// True if a statement of that size may still be kept.
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        self.bytes.saturating_add(bytes) <= PREPARED_BYTES_MAX
+    }
+
+    /// Puts `prepared` under a name; what was there is in the [`Undo`].
+    pub fn set(&mut self, name: &[u8], prepared: Option<Arc<Prepared>>) -> Undo {
+        let added = prepared.as_ref().map_or(0, |prepared| prepared.bytes(name));
+        let previous = match (name, prepared) {
+            (b"", prepared) => std::mem::replace(&mut self.unnamed, prepared),
+            (name, Some(prepared)) => self.named.insert(name.into(), prepared),
+            (name, None) => self.named.remove(name),
+        };
+        let removed = previous.as_ref().map_or(0, |previous| previous.bytes(name));
+        self.bytes = (self.bytes + added).saturating_sub(removed);
+        Undo {
+            name: name.into(),
+            previous,
+        }
+    }
+
+    /// The server did not get to do what this undoes.
+    pub fn undo(&mut self, undo: Undo) {
+        self.set(&undo.name, undo.previous);
+    }
+
+    /// A Query message drops the unnamed statement and the unnamed portal.
+    pub fn forget_unnamed(&mut self) {
+        self.set(b"", None);
+        self.unnamed_portal = Portal::default();
+    }
+
+    pub fn prepare_sql(&mut self, name: &str, reply: Reply) {
+        if reply != Reply::AsIs {
+            let known = self.sql.insert(name.as_bytes().into(), reply).is_some();
+            self.bytes += if known { 0 } else { ENTRY_BYTES + name.len() };
+        }
+    }
+
+    /// How EXECUTE of that name is answered.
+    pub fn reply_of(&self, name: &[u8]) -> Reply {
+        if let Some(reply) = self.sql.get(name) {
+            return *reply;
+        }
+        let planned = self
+            .get(name)
+            .and_then(|prepared| prepared.planned.as_ref());
+        planned
+            .and_then(|planned| planned.plan.statements.first())
+            .map_or(Reply::AsIs, |s| s.reply)
+    }
+
+    /// DEALLOCATE; `None`: all.
+    pub fn deallocate(&mut self, name: Option<&str>) {
+        let Some(name) = name.map(str::as_bytes) else {
+            self.named.clear();
+            self.sql.clear();
+            self.bytes = self
+                .unnamed
+                .as_ref()
+                .map_or(0, |prepared| prepared.bytes(b""));
+            return;
+        };
+        self.set(name, None);
+        if self.sql.remove(name).is_some() {
+            self.bytes = self.bytes.saturating_sub(ENTRY_BYTES + name.len());
+        }
+    }
+
+    /// Bind: the portal answers as its statement does.
+    pub fn open(&mut self, portal: &[u8], statement: &[u8]) {
+        let new = Portal {
+            planned: self
+                .get(statement)
+                .and_then(|prepared| prepared.planned.clone()),
+            reply: self.sql.get(statement).copied().unwrap_or_default(),
+        };
+        match portal {
+            b"" => self.unnamed_portal = new,
+            name if new.is_plain() => self.close(name),
+            name => {
+                self.bytes += ENTRY_BYTES + name.len();
+                if self.portals.insert(name.into(), new).is_some() {
+                    self.bytes -= ENTRY_BYTES + name.len();
+                }
+            }
+        }
+    }
+
+    pub fn close(&mut self, portal: &[u8]) {
+        match portal {
+            b"" => self.unnamed_portal = Portal::default(),
+            name => {
+                if self.portals.remove(name).is_some() {
+                    self.bytes = self.bytes.saturating_sub(ENTRY_BYTES + name.len());
+                }
+            }
+        }
+    }
+
+    pub fn portal(&self, name: &[u8]) -> Portal {
+        match name {
+            b"" => self.unnamed_portal.clone(),
+            name => self.portals.get(name).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// The transaction is over, and with it every portal that was opened in it: all of them, if
+    /// nothing was sent since.
+    pub fn close_all_if(&mut self, nothing_was_sent: bool) {
+        if !nothing_was_sent {
+            return;
+        }
+        self.unnamed_portal = Portal::default();
+        for (name, _) in self.portals.drain() {
+            self.bytes = self.bytes.saturating_sub(ENTRY_BYTES + name.len());
+        }
+    }
+}
