@@ -1,0 +1,251 @@
+//! Comparing outputs, and saying what was found.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::segment::{along, units};
+use crate::suite::{Outputs, Suite};
+
+/// A statement whose output differs.
+pub struct Different {
+    line: usize,
+    statement: String,
+    reason: String,
+    plain: Vec<String>,
+    tried: Vec<String>,
+}
+
+/// One file.
+#[derive(Default)]
+pub struct FileResult {
+    statements: usize,
+    identical: usize,
+    /// Differs between two direct runs too.
+    unstable: usize,
+    different: Vec<Different>,
+}
+
+/// One run against the first direct run.
+pub struct Comparison {
+    name: &'static str,
+    files: BTreeMap<String, FileResult>,
+}
+
+impl Comparison {
+    pub fn new(
+        suite: &Suite,
+        name: &'static str,
+        plain: &Outputs,
+        tried: &Outputs,
+        again: Option<&Outputs>,
+    ) -> Comparison {
+        let mut files = BTreeMap::new();
+        for file in &suite.files {
+            let text = &suite.texts[file];
+            let printed = along(text, &plain[file]);
+            let printed_tried = along(text, &tried[file]);
+            let printed_again = again.map(|again| along(text, &again[file]));
+            let mut result = FileResult::default();
+            for unit in units(text, &printed) {
+                result.statements += unit.statements;
+                let (was, is) = (printed.of(&unit), printed_tried.of(&unit));
+                let unstable = printed_again
+                    .as_ref()
+                    .is_some_and(|again| again.of(&unit) != was);
+                if was == is {
+                    result.identical += unit.statements;
+                } else if unstable {
+                    result.unstable += unit.statements;
+                } else {
+                    for _ in 0..unit.statements {
+                        result.different.push(Different {
+                            line: unit.lines.1 + 1,
+                            statement: unit.text.clone(),
+                            reason: reason(&was, &is),
+                            plain: was.iter().map(|line| (*line).to_owned()).collect(),
+                            tried: is.iter().map(|line| (*line).to_owned()).collect(),
+                        });
+                    }
+                }
+            }
+            files.insert(file.clone(), result);
+        }
+        Comparison { name, files }
+    }
+
+    fn total(&self, count: impl Fn(&FileResult) -> usize) -> usize {
+        self.files.values().map(count).sum()
+    }
+
+    fn reasons(&self) -> Vec<(String, usize)> {
+        let mut counts = BTreeMap::<&str, usize>::new();
+        for different in self.files.values().flat_map(|file| &file.different) {
+            *counts.entry(&different.reason).or_default() += 1;
+        }
+        let mut counts = counts
+            .into_iter()
+            .map(|(reason, count)| (reason.to_owned(), count))
+            .collect::<Vec<_>>();
+        counts.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), reason.clone()));
+        counts
+    }
+
+    fn summary(&self) -> String {
+        let (identical, all) = (
+            self.total(|file| file.identical),
+            self.total(|file| file.statements),
+        );
+        let unstable = self.total(|file| file.unstable);
+        let share = 100.0 * identical as f64 / all.max(1) as f64;
+        let mut text = format!(
+            "{}: {identical} of {all} statements identical ({share:.2} %)",
+            self.name
+        );
+        if unstable > 0 {
+            let _ = write!(text, ", {unstable} differ between two direct runs too");
+        }
+        text
+    }
+
+    fn json(&self) -> Value {
+        let files = self.files.iter().map(|(name, file)| {
+            let different = file.different.iter().map(|different| {
+                json!({"line": different.line, "statement": different.statement, "reason": different.reason,
+                    "plain": different.plain, "tried": different.tried})
+            });
+            json!({"name": name, "statements": file.statements, "identical": file.identical, "unstable": file.unstable,
+                "different": different.collect::<Vec<_>>()})
+        });
+        let reasons = self
+            .reasons()
+            .into_iter()
+            .map(|(reason, count)| json!({"reason": reason, "count": count}));
+        json!({"name": self.name, "statements": self.total(|file| file.statements),
+            "identical": self.total(|file| file.identical), "unstable": self.total(|file| file.unstable),
+            "reasons": reasons.collect::<Vec<_>>(), "files": files.collect::<Vec<_>>()})
+    }
+}
+
+/// Why the outputs differ, in words that group: the first new error with its names and numbers left out.
+fn reason(was: &[&str], is: &[&str]) -> String {
+    let error = |line: &&&str| {
+        line.starts_with("ERROR:") || line.starts_with("FATAL:") || line.contains("connection")
+    };
+    let new = is.iter().filter(error).find(|line| !was.contains(line));
+    let missing = was.iter().filter(error).find(|line| !is.contains(line));
+    match (new, missing) {
+        (Some(new), _) => without_names(new),
+        (None, Some(missing)) => format!("missing {}", without_names(missing)),
+        (None, None) if is.is_empty() => "no output".to_owned(),
+        (None, None) => {
+            let (mut a, mut b) = (was.to_vec(), is.to_vec());
+            a.sort_unstable();
+            b.sort_unstable();
+            if a == b {
+                "other order".to_owned()
+            } else {
+                "other output".to_owned()
+            }
+        }
+    }
+}
+
+fn without_names(line: &str) -> String {
+    let mut out = String::new();
+    let mut quoted = false;
+    for c in line.chars() {
+        match c {
+            '"' => {
+                if quoted {
+                    out.push_str("\"...\"");
+                }
+                quoted = !quoted;
+            }
+            _ if quoted => {}
+            c if c.is_ascii_digit() => {
+                if !out.ends_with('0') {
+                    out.push('0');
+                }
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// All comparisons of one call.
+pub struct Report<'a> {
+    suite: &'a Suite,
+    comparisons: Vec<Comparison>,
+}
+
+impl Report<'_> {
+    pub fn new<'a>(suite: &'a Suite, plain: &Outputs) -> Report<'a> {
+        assert_eq!(plain.len(), suite.files.len(), "every file has run");
+        Report {
+            suite,
+            comparisons: Vec::new(),
+        }
+    }
+
+    pub fn add(&mut self, comparison: Comparison) {
+        eprintln!("{}", comparison.summary());
+        self.comparisons.push(comparison);
+    }
+
+    /// Statements that differ in a comparison, and not between two direct runs.
+    pub fn unexplained(&self, name: &str) -> usize {
+        let comparison = self
+            .comparisons
+            .iter()
+            .find(|comparison| comparison.name == name);
+        comparison.map_or(0, |comparison| {
+            comparison.total(|file| file.different.len())
+        })
+    }
+
+    /// Writes the report and prints its short form.
+    pub fn write(&self, took: Duration) {
+        let mut text = format!(
+            "{} files, {:.0} s\n\n",
+            self.suite.files.len(),
+            took.as_secs_f64()
+        );
+        for comparison in &self.comparisons {
+            let _ = writeln!(text, "{}", comparison.summary());
+        }
+        for comparison in &self.comparisons {
+            let _ = writeln!(text, "\n== {}: reasons", comparison.name);
+            for (reason, count) in comparison.reasons() {
+                let _ = writeln!(text, "{count:6}  {reason}");
+            }
+            let _ = writeln!(text, "\n== {}: files that differ", comparison.name);
+            for (name, file) in comparison
+                .files
+                .iter()
+                .filter(|(_, file)| file.identical < file.statements)
+            {
+                let unstable = if file.unstable > 0 {
+                    format!(" ({} unstable)", file.unstable)
+                } else {
+                    String::new()
+                };
+                let _ = writeln!(
+                    text,
+                    "{:6} of {:5}  {name}{unstable}",
+                    file.identical, file.statements
+                );
+            }
+        }
+        let dir = self.suite.results();
+        std::fs::write(dir.join("report.txt"), &text).expect("the report is written");
+        let json = Value::Array(self.comparisons.iter().map(Comparison::json).collect());
+        std::fs::write(dir.join("report.json"), format!("{json:#}\n"))
+            .expect("the report is written");
+        println!("{}", text.lines().take(70).collect::<Vec<_>>().join("\n"));
+        println!("\nthe whole report: {}", dir.join("report.txt").display());
+    }
+}
