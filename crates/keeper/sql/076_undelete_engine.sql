@@ -97,7 +97,7 @@ BEGIN
        SET blocked = format('column %s is no more, and the row has a value for it', quote_ident(f.name))
       FROM (SELECT g.ctid AS tid, reprieve.faded_column(g.relid, g.columns, g.data) AS name
               FROM reprieve.undelete_picks q JOIN reprieve.graveyard g ON g.ctid = q.tid
-             WHERE q.act = $2 AND q.source = 'g') f
+             WHERE q.act = $2 AND q.source = 'g' AND q.blocked IS NULL) f
      WHERE p.act = $2 AND p.source = 'g' AND p.tid = f.tid AND f.name IS NOT NULL;
     WHILE mode = 'cascade' AND changed > 0 LOOP
         changed := 0;
@@ -168,10 +168,10 @@ DECLARE
     wanted bigint;
 BEGIN
     SELECT count(p.blocked), count(*) INTO n, wanted FROM reprieve.undelete_picks p WHERE p.act = $1;
-    SELECT string_agg(format('%s %s: %s', coalesce(reprieve.qualified(b.relid), b.relid::text), reprieve.pick_name(b.relid, b.source, b.tid),
-                             b.blocked), E'\n' ORDER BY b.relid, b.tid)
+    SELECT string_agg(format('%s %s: %s', w.label, reprieve.pick_name(b.relid, b.source, b.tid), b.blocked), E'\n' ORDER BY b.relid, b.tid)
       INTO details
-      FROM (SELECT * FROM reprieve.undelete_picks p WHERE p.act = $1 AND p.blocked IS NOT NULL ORDER BY p.relid, p.tid LIMIT 10) b;
+      FROM (SELECT * FROM reprieve.undelete_picks p WHERE p.act = $1 AND p.blocked IS NOT NULL ORDER BY p.relid, p.tid LIMIT 10) b
+      JOIN reprieve.undelete_tables w ON w.act = $1 AND w.relid = reprieve.root_of(b.relid);
     RAISE EXCEPTION 'cannot undelete: % of % row(s) cannot come back', n, wanted
         USING ERRCODE = 'RV010', DETAIL = details || CASE WHEN n > 10 THEN format(E'\n... and %s more', n - 10) ELSE '' END,
               HINT = 'Nothing was restored. Mode nonconflict_only leaves these rows in the bin; mode cascade brings deleted parents back too.';

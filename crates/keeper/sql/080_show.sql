@@ -67,6 +67,8 @@ BEGIN
     FOR list IN SELECT DISTINCT g.columns FROM reprieve.graveyard g WHERE g.relid = ANY (members) LOOP
         query := reprieve.graves_sql(table_id, list);
         BEGIN
+            -- Read once in vain: rows returned before an error are not taken back.
+            EXECUTE format('SELECT count(q."row") FROM (%s) q(tid, deletion_id, deleted_at, "row")', query) USING members, list, NULL::tid;
             RETURN QUERY EXECUTE query USING members, list, NULL::tid;
         EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
             FOR place IN SELECT g.ctid FROM reprieve.graveyard g WHERE g.relid = ANY (members) AND g.columns = list LOOP

@@ -1,0 +1,179 @@
+-- CHECK INTEGRITY: whether rows, ledger and triggers agree. It changes nothing and takes no locks but those of
+-- reading; rows deleted while it runs may be counted on one side only, so run it again before you worry.
+
+-- References of live rows that lead to no live row. Not what a native foreign key forbids anyway, so only
+-- foreign keys of or to marked tables.
+CREATE OR REPLACE FUNCTION reprieve.check_references()
+RETURNS TABLE(severity text, finding text, table_name text, count bigint, detail text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    k reprieve.foreign_keys;
+    buried boolean;
+    n bigint;
+    examples text;
+BEGIN
+    FOR k IN SELECT * FROM reprieve.foreign_keys f WHERE reprieve.has_marks(f.conrelid) OR reprieve.has_marks(f.confrelid)
+              ORDER BY f.con LOOP
+        -- Rows whose parent is a tombstone, then rows whose parent is nowhere.
+        FOREACH buried IN ARRAY ARRAY[true, false] LOOP
+            CONTINUE WHEN buried AND NOT reprieve.has_marks(k.confrelid);
+            EXECUTE format(
+                'SELECT count(*), string_agg(name, '', '') FILTER (WHERE i <= 3) FROM (SELECT %s AS name, row_number() OVER () AS i'
+                ' FROM %s c WHERE %s AND %s AND %sEXISTS (SELECT FROM %s p WHERE %s%s)) x',
+                reprieve.row_name(k.conrelid, 'c'), reprieve.from_clause(k.conrelid), reprieve.refers(k.con, 'c'),
+                CASE WHEN reprieve.has_marks(k.conrelid) THEN 'c.deleted_at IS NULL' ELSE 'true' END,
+                CASE WHEN buried THEN '' ELSE 'NOT ' END, reprieve.from_clause(k.confrelid), reprieve.key_match(k.con, 'p', 'c'),
+                CASE WHEN buried THEN ' AND p.deleted_at IS NOT NULL' ELSE '' END) INTO n, examples;
+            IF n > 0 THEN
+                RETURN QUERY SELECT 'error', CASE WHEN buried THEN 'live rows under a deleted parent' ELSE 'orphans' END,
+                    reprieve.qualified(k.conrelid), n,
+                    format('foreign key %I to %s; for example %s', k.conname, reprieve.qualified(k.confrelid), examples);
+            END IF;
+        END LOOP;
+    END LOOP;
+END $$;
+
+-- Rows in the bin, per deletion and table: tombstones of marked tables and the graveyard.
+CREATE OR REPLACE FUNCTION reprieve.check_bin() RETURNS TABLE(deletion_id bigint, relid oid, tombstones bigint, graves bigint)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    t oid;
+BEGIN
+    RETURN QUERY SELECT g.deletion_id, reprieve.root_of(g.relid), 0::bigint, count(*) FROM reprieve.graveyard g GROUP BY 1, 2;
+    FOR t IN SELECT e.relid FROM reprieve.tables e WHERE reprieve.has_marks(e.relid) LOOP
+        RETURN QUERY EXECUTE format('SELECT t.deletion_id, %s::oid, count(*), 0::bigint FROM %s t WHERE t.deletion_id IS NOT NULL GROUP BY 1',
+                                    t, reprieve.from_clause(t));
+    END LOOP;
+END $$;
+
+-- Tombstones, graveyard and ledger against each other.
+CREATE OR REPLACE FUNCTION reprieve.check_ledger()
+RETURNS TABLE(severity text, finding text, table_name text, count bigint, detail text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH bin AS MATERIALIZED (
+        SELECT b.deletion_id, b.relid, sum(b.tombstones)::bigint AS tombstones, sum(b.graves)::bigint AS graves
+          FROM reprieve.check_bin() b GROUP BY 1, 2
+    ), ledger AS MATERIALIZED (
+        SELECT d.deletion_id, reprieve.root_of(d.relid) AS relid, min(format('%I.%I', d.schema_name, d.table_name)) AS label,
+               sum(d.rows)::bigint AS rows, sum(d.restored)::bigint AS restored
+          FROM reprieve.deletion_tables d GROUP BY 1, 2
+    )
+    SELECT 'error', CASE WHEN b.tombstones > 0 THEN 'tombstones that no deletion in the ledger took'
+                         ELSE 'graveyard rows that no deletion in the ledger took' END,
+           coalesce(reprieve.qualified(b.relid), b.relid::text), sum(b.tombstones + b.graves)::bigint,
+           format('%s deletion(s), for example %s', count(*), min(b.deletion_id))
+      FROM bin b WHERE NOT EXISTS (SELECT FROM ledger l JOIN reprieve.deletions d ON d.id = l.deletion_id
+                                    WHERE l.deletion_id = b.deletion_id AND l.relid = b.relid)
+     GROUP BY b.relid, b.tombstones > 0
+    UNION ALL
+    SELECT CASE WHEN c.oid IS NULL THEN 'notice' ELSE 'error' END, 'the ledger counts other rows than there are', x.label,
+           abs(x.off), format('deletion %s: the ledger says %s deleted and %s restored; %s tombstone(s) and %s row(s) in the graveyard%s',
+                         x.deletion_id, x.rows, x.restored, x.tombstones, x.graves,
+                         CASE WHEN c.oid IS NULL THEN '; the table is no more' ELSE '' END)
+      FROM (SELECT l.*, coalesce(b.tombstones, 0) AS tombstones, coalesce(b.graves, 0) AS graves,
+                   l.rows - l.restored - coalesce(b.tombstones, 0) - coalesce(b.graves, 0) AS off
+              FROM ledger l LEFT JOIN bin b USING (deletion_id, relid)) x
+      LEFT JOIN pg_class c ON c.oid = x.relid WHERE x.off <> 0
+$$;
+
+-- What should be installed on enabled tables and is not, or does not fire.
+CREATE OR REPLACE FUNCTION reprieve.check_triggers()
+RETURNS TABLE(severity text, finding text, table_name text, count bigint, detail text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH wanted AS (
+        SELECT t.relid, '~reprieve_' || n.name AS name
+          FROM reprieve.tables t
+          CROSS JOIN LATERAL unnest(ARRAY['begin_delete', 'capture', 'begin_truncate', 'truncate', 'truncated']
+              || CASE t.mode WHEN 'mark' THEN ARRAY['begin_mark', 'after_mark', 'evict'] ELSE '{}' END) AS n(name)
+        UNION
+        SELECT f.conrelid, '~reprieve_live_' || f.con || s.suffix
+          FROM reprieve.foreign_keys f CROSS JOIN unnest(ARRAY['', '_update']) AS s(suffix) WHERE reprieve.has_marks(f.confrelid)
+        UNION
+        SELECT f.confrelid, '~reprieve_unhang_' || f.con || s.suffix
+          FROM reprieve.foreign_keys f CROSS JOIN unnest(ARRAY['', '_update']) AS s(suffix) WHERE reprieve.has_marks(f.conrelid)
+    )
+    SELECT 'error', 'triggers missing or disabled', reprieve.qualified(w.relid), count(*),
+           string_agg(quote_ident(w.name), ', ' ORDER BY w.name) || ': SELECT reprieve.reconcile_v1() makes them again'
+      FROM wanted w JOIN pg_class c ON c.oid = w.relid
+      LEFT JOIN pg_trigger g ON g.tgrelid = w.relid AND g.tgname = w.name
+     WHERE g.oid IS NULL OR g.tgenabled IN ('D', 'R')
+     GROUP BY w.relid
+    UNION ALL
+    SELECT 'error', 'no index that makes deletion_id a key column', reprieve.qualified(t.relid), 1::bigint,
+           'deletes do not lock like deletes, and deletions are searched for slowly'
+      FROM reprieve.tables t
+     WHERE reprieve.has_marks(t.relid) AND NOT EXISTS (
+           SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+            WHERE i.indrelid = t.relid AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
+              AND i.indexprs IS NULL AND a.attname = 'deletion_id')
+$$;
+
+-- Roles that read a marked table but cannot read our columns, and roles to whom our columns are granted by name
+-- for more than reading.
+CREATE OR REPLACE FUNCTION reprieve.check_grants()
+RETURNS TABLE(severity text, finding text, table_name text, count bigint, detail text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH entry AS (
+        SELECT t.relid, x.grantee, x.privilege_type, NULL::name AS attname
+          FROM reprieve.tables t JOIN pg_class c ON c.oid = t.relid CROSS JOIN LATERAL aclexplode(c.relacl) x
+         WHERE reprieve.has_marks(t.relid)
+        UNION ALL
+        SELECT t.relid, x.grantee, x.privilege_type, a.attname
+          FROM reprieve.tables t JOIN pg_attribute a ON a.attrelid = t.relid AND a.attnum > 0 AND NOT a.attisdropped
+         CROSS JOIN LATERAL aclexplode(a.attacl) x
+         WHERE reprieve.has_marks(t.relid)
+    ), judged AS (
+        SELECT DISTINCT e.relid, e.grantee,
+               CASE WHEN coalesce(e.attname, '') IN ('deleted_at', 'deletion_id')
+                    THEN CASE WHEN e.privilege_type <> 'SELECT' THEN 'our columns are granted for more than reading' END
+                    WHEN e.privilege_type IN ('SELECT', 'UPDATE', 'DELETE') AND NOT (
+                         CASE e.grantee WHEN 0 THEN EXISTS (
+                                  SELECT FROM entry o WHERE o.relid = e.relid AND o.grantee = 0 AND o.privilege_type = 'SELECT'
+                                     AND coalesce(o.attname, 'deleted_at') = 'deleted_at')
+                              ELSE has_column_privilege(e.grantee, e.relid, 'deleted_at', 'SELECT')
+                               AND has_column_privilege(e.grantee, e.relid, 'deletion_id', 'SELECT') END)
+                    THEN 'roles that use the table cannot read our columns' END AS finding
+          FROM entry e
+    )
+    SELECT CASE WHEN j.finding ~ '^our' THEN 'warning' ELSE 'error' END, j.finding, reprieve.qualified(j.relid), count(*),
+           string_agg(CASE j.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(j.grantee)) END, ', ')
+      FROM judged j WHERE j.finding IS NOT NULL GROUP BY j.relid, j.finding
+$$;
+
+-- Rows with one of our columns set and the other not.
+CREATE OR REPLACE FUNCTION reprieve.check_halves()
+RETURNS TABLE(severity text, finding text, table_name text, count bigint, detail text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    t oid;
+    n bigint;
+    examples text;
+BEGIN
+    FOR t IN SELECT e.relid FROM reprieve.tables e WHERE reprieve.has_marks(e.relid) ORDER BY 1 LOOP
+        EXECUTE format('SELECT count(*), string_agg(name, '', '') FILTER (WHERE i <= 3) FROM (SELECT %s AS name, row_number() OVER () AS i'
+                       ' FROM %s t WHERE (t.deleted_at IS NULL) <> (t.deletion_id IS NULL)) x',
+                       reprieve.row_name(t, 't'), reprieve.from_clause(t)) INTO n, examples;
+        IF n > 0 THEN
+            RETURN QUERY SELECT 'error', 'rows half deleted', reprieve.qualified(t), n,
+                'one of deleted_at and deletion_id is set and the other is not; for example ' || examples;
+        END IF;
+    END LOOP;
+END $$;
+
+-- CHECK INTEGRITY. No row means that all is well.
+CREATE OR REPLACE FUNCTION reprieve.check_v1()
+RETURNS TABLE(severity text, finding text, table_name text, count bigint, detail text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS $$
+BEGIN
+    PERFORM reprieve.require_admin('CHECK INTEGRITY');
+    RETURN QUERY SELECT * FROM (
+        SELECT * FROM reprieve.check_references()
+        UNION ALL SELECT * FROM reprieve.check_halves()
+        UNION ALL SELECT * FROM reprieve.check_ledger()
+        UNION ALL SELECT * FROM reprieve.check_triggers()
+        UNION ALL SELECT * FROM reprieve.check_grants()) f
+     ORDER BY array_position(ARRAY['error', 'warning', 'notice'], f.severity), f.table_name, f.finding, f.detail;
+END $$;
