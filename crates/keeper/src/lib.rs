@@ -6,6 +6,7 @@ mod connection;
 mod doctor;
 mod error;
 mod install;
+mod online;
 mod snapshot;
 mod tables;
 mod tls;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use tokio_postgres::types::ToSql;
+
 use crate::connection::{Keeper, column};
 use crate::error::KeeperError;
 
@@ -98,6 +100,14 @@ pub(crate) struct Target {
     pub(crate) name: String,
 }
 
+/// A statement that needs a strong lock on a table.
+pub(crate) struct Call<'a> {
+    pub(crate) doing: String,
+    /// Several statements, in one transaction, if there are no parameters.
+    pub(crate) sql: &'a str,
+    pub(crate) parameters: &'a [&'a (dyn ToSql + Sync)],
+}
+
 impl Keeper {
     /// Stores the patterns that decide about tables created later. Does not touch existing tables.
     pub async fn set_table_settings(&self, settings: &TableSettings) -> Result<(), KeeperError> {
@@ -132,29 +142,69 @@ impl Keeper {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Vec<TableState>, KeeperError> {
         let targets = self.matching(patterns, Candidates::Enableable).await?;
-        for target in &targets {
+        self.enable_targets(&targets, mode, progress).await
+    }
+
+    /// Enables those tables that match `tables.enable` as stored by [`Keeper::set_table_settings`]
+    /// and are not enabled yet. None is no error.
+    ///
+    /// # Errors
+    /// As [`Keeper::enable`].
+    pub async fn enable_configured(
+        &mut self,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Vec<TableState>, KeeperError> {
+        let sql = "SELECT relid AS oid, reprieve.qualified(relid) AS name, requested
+                   FROM reprieve.newcomers() ORDER BY 2";
+        let rows = self.rows("looking for tables", sql, &[]).await;
+        let (mut auto, mut bin) = (Vec::new(), Vec::new());
+        for row in rows.map_err(|error| self.or_not_installed(error))? {
+            let target = Target {
+                oid: column(&row, "oid")?,
+                name: column(&row, "name")?,
+            };
+            match column(&row, "requested")? {
+                "bin" => bin.push(target),
+                _ => auto.push(target),
+            }
+        }
+        let mut states = self
+            .enable_targets(&bin, RequestedMode::Bin, progress)
+            .await?;
+        states.extend(
+            self.enable_targets(&auto, RequestedMode::Auto, progress)
+                .await?,
+        );
+        Ok(states)
+    }
+
+    async fn enable_targets(
+        &mut self,
+        targets: &[Target],
+        mode: RequestedMode,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Vec<TableState>, KeeperError> {
+        for target in targets {
+            self.prepare_index(target, mode, progress).await?;
             progress(Progress {
                 table: target.name.clone(),
                 step: Step::Enabling,
             });
-            let doing = format!("enabling {}", target.name);
-            let sql = "SELECT FROM reprieve.enable_v1($1::oid::regclass, $2)";
-            self.retrying(target, progress, async |keeper| {
-                keeper
-                    .rows(&doing, sql, &[&target.oid, &mode.as_str()])
-                    .await
-                    .map(drop)
-            })
-            .await?;
+            let call = Call {
+                doing: format!("enabling {}", target.name),
+                sql: "SELECT FROM reprieve.enable_v1($1::oid::regclass, $2)",
+                parameters: &[&target.oid, &mode.as_str()],
+            };
+            self.retrying(target, progress, &call).await?;
         }
-        self.wait_for_sidecars(&targets, progress).await?;
-        for target in &targets {
+        self.wait_for_sidecars(targets, progress).await?;
+        for target in targets {
             progress(Progress {
                 table: target.name.clone(),
                 step: Step::Done,
             });
         }
-        self.states(&targets).await
+        self.states(targets).await
     }
 
     /// Disables the tables that match. Tombstones go to the graveyard before our columns are
@@ -194,12 +244,13 @@ impl Keeper {
     ) -> Result<Vec<TableState>, KeeperError> {
         let mut states = Vec::new();
         for target in targets {
-            let doing = format!("disabling {}", target.name);
-            let sql = "SELECT FROM reprieve.disable_v1($1::oid::regclass)";
-            self.retrying(target, progress, async |keeper| {
-                keeper.rows(&doing, sql, &[&target.oid]).await.map(drop)
-            })
-            .await?;
+            self.bury_in_chunks(target, progress).await?;
+            let call = Call {
+                doing: format!("disabling {}", target.name),
+                sql: "SELECT FROM reprieve.disable_v1($1::oid::regclass)",
+                parameters: &[&target.oid],
+            };
+            self.retrying(target, progress, &call).await?;
             progress(Progress {
                 table: target.name.clone(),
                 step: Step::Done,
@@ -214,19 +265,25 @@ impl Keeper {
         Ok(states)
     }
 
-    /// Runs `attempt` until it gets its locks, with growing pauses in which others get theirs.
-    async fn retrying(
+    /// Runs a statement until it gets its locks, with growing pauses in which others get theirs.
+    pub(crate) async fn retrying(
         &self,
         target: &Target,
         progress: &mut (dyn FnMut(Progress) + Send),
-        attempt: impl AsyncFn(&Self) -> Result<(), KeeperError>,
+        call: &Call<'_>,
     ) -> Result<(), KeeperError> {
         let mut pause = PAUSE_FIRST;
         self.set("lock_timeout", LOCK_TIMEOUT).await?;
         self.set("statement_timeout", Duration::ZERO).await?;
         let mut result = Ok(());
         for number in 1..=LOCK_ATTEMPTS_MAX {
-            result = attempt(self).await;
+            result = if call.parameters.is_empty() {
+                self.batch(&call.doing, call.sql).await
+            } else {
+                self.rows(&call.doing, call.sql, call.parameters)
+                    .await
+                    .map(drop)
+            };
             match &result {
                 // 55P03: lock timeout; 40P01: we were the victim of a deadlock.
                 Err(KeeperError::Server { sqlstate, .. })
@@ -357,5 +414,20 @@ impl Candidates {
             Self::Enableable => include_str!("queries/enableable.sql"),
             Self::Enabled => include_str!("queries/enabled.sql"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sidecar enables tables in a task of its own.
+    #[test]
+    fn enabling_may_move_between_threads() {
+        fn is_send<T: Send>(_: &T) {}
+        fn check(keeper: &mut Keeper, progress: &mut (dyn FnMut(Progress) + Send)) {
+            is_send(&keeper.enable_configured(progress));
+        }
+        let _ = check;
     }
 }

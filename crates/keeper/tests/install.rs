@@ -11,7 +11,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use keeper::{Graveyard, KEEPER_VERSION, Keeper, KeeperConfig, KeeperError};
-use support::Database;
+use support::{Database, assert_same_lines};
 
 #[tokio::test]
 async fn install_is_idempotent_and_versioned() {
@@ -31,7 +31,7 @@ async fn install_is_idempotent_and_versioned() {
     let before = database.dump_schema();
     let again = keeper.install().await.unwrap();
     assert_eq!(again.previous, Some(KEEPER_VERSION));
-    assert_eq!(database.dump_schema(), before);
+    assert_same_lines(&before, &database.dump_schema());
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn uninstall_leaves_a_plain_database() {
         .await
         .unwrap();
     assert_eq!(keeper.installed().await.unwrap(), None);
-    assert_eq!(database.dump_schema(), before);
+    assert_same_lines(&before, &database.dump_schema());
 }
 
 #[tokio::test]

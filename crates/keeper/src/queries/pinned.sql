@@ -9,3 +9,4 @@ SET default_transaction_read_only = off;
 SET default_transaction_deferrable = off;
 SET client_min_messages = notice;
 SET standard_conforming_strings = on;
+SET reprieve.reconciling = '';

@@ -1,5 +1,10 @@
 //! One private server for all tests that run at the same time, and a database for each.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set itself up must fail"
+)]
+
 use std::process::Command;
 use std::sync::{Arc, Mutex, Weak};
 
@@ -95,6 +100,22 @@ impl Database {
             .collect::<Vec<_>>()
             .join("\n")
     }
+}
+
+/// Fails with the lines that are only in one of the two.
+#[allow(dead_code, reason = "each test file needs a part of it")]
+#[track_caller]
+pub fn assert_same_lines(before: &str, after: &str) {
+    let only = |a: &str, b: &str, sign| {
+        let known: std::collections::HashSet<&str> = b.lines().collect();
+        let lines = a.lines().filter(|line| !known.contains(line));
+        lines
+            .take(20)
+            .map(|line| format!("{sign} {line}\n"))
+            .collect::<String>()
+    };
+    let difference = only(before, after, '-') + &only(after, before, '+');
+    assert!(before == after, "{difference}");
 }
 
 async fn connect(url: &str) -> tokio_postgres::Client {
