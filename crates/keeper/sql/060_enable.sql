@@ -180,6 +180,10 @@ DECLARE
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = relid AND attname = 'deletion_id' AND NOT attisdropped) THEN
         EXECUTE format('ALTER TABLE %s ADD COLUMN deleted_at timestamptz, ADD COLUMN deletion_id bigint', target);
+        -- Every read of a client asks for deleted_at IS NULL: without statistics the planner takes that for rare.
+        IF (SELECT c.reltuples > 0 FROM pg_class c WHERE c.oid = relid) THEN
+            EXECUTE format('ANALYZE %s (deleted_at, deletion_id)', target);
+        END IF;
     END IF;
     -- deletion_id must be a key column: only then does the UPDATE that marks lock like a DELETE.
     SELECT bool_or(i.indisvalid AND i.indisunique AND i.indimmediate AND i.indpred IS NULL) INTO ready
@@ -300,6 +304,8 @@ DECLARE
     no text := reprieve.refuses(relation);
     member oid;
 BEGIN
+    -- The event trigger must not reconcile what is half done.
+    PERFORM set_config('reprieve.reconciling', '1', true);
     IF no IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = '42809', MESSAGE = format('%s %s', reprieve.qualified(relation), no);
     END IF;
@@ -314,6 +320,7 @@ BEGIN
     INSERT INTO reprieve.acts (verb, target, result)
     VALUES ('enable', reprieve.qualified(relation), jsonb_build_object('mode', verdict.mode, 'reason', verdict.reason));
     PERFORM reprieve.publish(), reprieve.advance_v1();
+    PERFORM set_config('reprieve.reconciling', '', true);
     RETURN QUERY SELECT reprieve.qualified(relation), verdict.mode, verdict.reason;
 END $$;
 
@@ -350,6 +357,8 @@ DECLARE
     moved bigint;
     member oid;
 BEGIN
+    -- The event trigger must not reconcile what is half done.
+    PERFORM set_config('reprieve.reconciling', '1', true);
     IF NOT EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = relation) THEN
         RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = format('soft delete is not enabled on %s', reprieve.qualified(relation));
     END IF;
@@ -363,5 +372,6 @@ BEGIN
     INSERT INTO reprieve.acts (verb, target, result)
     VALUES ('disable', reprieve.qualified(relation), jsonb_build_object('to_graveyard', moved));
     PERFORM reprieve.publish();
+    PERFORM set_config('reprieve.reconciling', '', true);
     RETURN QUERY SELECT reprieve.qualified(relation), 'none'::text, format('%s tombstones went to the graveyard', moved);
 END $$;

@@ -128,8 +128,9 @@ BEGIN
     FOR item IN SELECT n.relid, n.requested FROM reprieve.newcomers() AS n
                 UNION ALL
                 SELECT t.relid, t.requested FROM reprieve.tables t JOIN reprieve.signatures() AS s ON s.relid = t.relid
-                WHERE thorough OR t.signature IS DISTINCT FROM s.signature
-                   OR (t.requested <> 'bin' AND surroundings IS DISTINCT FROM reprieve.setting('seen.surroundings')) LOOP
+                -- `preparing`: an index is being built concurrently; who builds it finishes the rest.
+                WHERE t.signature IS DISTINCT FROM 'preparing' AND (thorough OR t.signature IS DISTINCT FROM s.signature
+                   OR (t.requested <> 'bin' AND surroundings IS DISTINCT FROM reprieve.setting('seen.surroundings'))) LOOP
         BEGIN
             PERFORM reprieve.reconcile_table(item.relid, item.requested);
             changed := true;
@@ -141,7 +142,7 @@ BEGIN
     IF changed THEN
         -- After all of them: triggers of one table may have been made for a foreign key of another.
         UPDATE reprieve.tables t SET signature = s.signature FROM reprieve.signatures() AS s
-        WHERE s.relid = t.relid AND t.signature IS DISTINCT FROM s.signature;
+        WHERE s.relid = t.relid AND t.signature IS DISTINCT FROM s.signature AND t.signature IS DISTINCT FROM 'preparing';
         PERFORM reprieve.publish();
     END IF;
     IF surroundings IS DISTINCT FROM reprieve.setting('seen.surroundings') THEN
@@ -188,14 +189,14 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     advanced int;
 BEGIN
-    IF NOT EXISTS (SELECT FROM reprieve.tables t WHERE t.mode = 'mark' AND NOT t.marking) THEN
+    IF NOT EXISTS (SELECT FROM reprieve.tables t WHERE t.mode = 'mark' AND NOT t.marking AND t.signature IS DISTINCT FROM 'preparing') THEN
         RETURN 0;
     END IF;
     IF EXISTS (SELECT FROM reprieve.proxies p WHERE p.lease_until > clock_timestamp()
                AND p.catalog_md5 IS DISTINCT FROM md5(reprieve.catalog_v1())) THEN
         RETURN 0;
     END IF;
-    UPDATE reprieve.tables t SET marking = true WHERE t.mode = 'mark' AND NOT t.marking;
+    UPDATE reprieve.tables t SET marking = true WHERE t.mode = 'mark' AND NOT t.marking AND t.signature IS DISTINCT FROM 'preparing';
     GET DIAGNOSTICS advanced = ROW_COUNT;
     PERFORM reprieve.publish();
     RETURN advanced;

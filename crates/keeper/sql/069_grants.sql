@@ -25,5 +25,6 @@ BEGIN
         CREATE EVENT TRIGGER reprieve_drop ON sql_drop EXECUTE FUNCTION reprieve.on_ddl();
     END IF;
 EXCEPTION WHEN insufficient_privilege THEN
-    RAISE NOTICE 'this role may not create event triggers: schema changes made past the proxy are noticed by the reconciler only';
+    RAISE NOTICE 'this role may not create event triggers: schema changes made past the proxy are noticed by the reconciler only'
+        USING HINT = 'Let a superuser install again, if that matters.';
 END $$;
