@@ -3,6 +3,7 @@
 //! The only user of `sqlparser`. The parser tells *where*; nothing is ever printed from its tree.
 
 mod edits;
+mod inspect;
 mod keyword;
 mod lex;
 mod normalise;
@@ -14,6 +15,8 @@ mod scope;
 mod walk;
 
 pub use edits::{Edit, Edits};
+#[doc(hidden)]
+pub use inspect::{inspect, next_token};
 pub use plan::{Effect, Plan, Reply, Statement};
 pub use refusal::{Documented, Refusal};
 pub use scan::{Scanned, scan};

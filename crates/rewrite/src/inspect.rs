@@ -1,0 +1,94 @@
+//! What the parser sees, for tests that hold it against PostgreSQL's own.
+
+use std::ops::{ControlFlow, Range};
+
+use sqlparser::ast::{CopySource, ObjectName, ObjectNamePart, SetExpr, Statement, Visit, Visitor};
+
+use crate::lex::{Lexer, TokenKind, Tokens};
+use crate::parse::parse_statement;
+
+/// The kind of one statement, in PostgreSQL's words, and the relations it reads or writes: `schema.name`
+/// as PostgreSQL folds them, common table expressions included.
+///
+/// # Errors
+/// Why it could not be read.
+pub fn inspect(text: &[u8]) -> Result<(&'static str, Vec<String>), String> {
+    let tokens = Tokens::lex(text, true).map_err(|error| error.to_string())?;
+    let parsed = parse_statement(&tokens, 0..tokens.len()).map_err(|error| error.to_string())?;
+    let mut relations = Relations::default();
+    let _: ControlFlow<()> = parsed.statement.visit(&mut relations);
+    if let Statement::Copy {
+        source: CopySource::Table { table_name, .. },
+        ..
+    } = &parsed.statement
+    {
+        relations.add(table_name);
+    }
+    Ok((kind(&parsed.statement), relations.found))
+}
+
+/// Whether the first token is a word, and its bytes. `None` at the end, or if it does not end.
+pub fn next_token(text: &[u8], standard_conforming_strings: bool) -> Option<(bool, Range<usize>)> {
+    let token = Lexer::new(text, standard_conforming_strings)
+        .next_token()?
+        .ok()?;
+    Some((token.kind == TokenKind::Word, token.range()))
+}
+
+fn kind(statement: &Statement) -> &'static str {
+    match statement {
+        Statement::Query(query) => body_kind(&query.body),
+        Statement::Insert(_) => "InsertStmt",
+        Statement::Update(_) => "UpdateStmt",
+        Statement::Delete(_) => "DeleteStmt",
+        Statement::Merge(_) => "MergeStmt",
+        Statement::Copy { .. } => "CopyStmt",
+        Statement::Prepare { .. } => "PrepareStmt",
+        Statement::Declare { .. } => "DeclareCursorStmt",
+        Statement::Explain { .. } => "ExplainStmt",
+        Statement::CreateTable(_) => "CreateTableAsStmt",
+        Statement::CreateView(view) if view.materialized => "CreateTableAsStmt",
+        Statement::CreateView(_) => "ViewStmt",
+        _ => "other",
+    }
+}
+
+fn body_kind(body: &SetExpr) -> &'static str {
+    match body {
+        SetExpr::Insert(_) => "InsertStmt",
+        SetExpr::Update(_) => "UpdateStmt",
+        SetExpr::Delete(_) => "DeleteStmt",
+        SetExpr::Merge(_) => "MergeStmt",
+        SetExpr::Select(_)
+        | SetExpr::Query(_)
+        | SetExpr::SetOperation { .. }
+        | SetExpr::Values(_)
+        | SetExpr::Table(_) => "SelectStmt",
+    }
+}
+
+#[derive(Default)]
+struct Relations {
+    found: Vec<String>,
+}
+
+impl Relations {
+    fn add(&mut self, name: &ObjectName) {
+        let parts = name.0.iter().filter_map(ObjectNamePart::as_ident);
+        self.found.push(
+            parts
+                .map(|part| part.value.as_str())
+                .collect::<Vec<_>>()
+                .join("."),
+        );
+    }
+}
+
+impl Visitor for Relations {
+    type Break = ();
+
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
+        self.add(relation);
+        ControlFlow::Continue(())
+    }
+}
