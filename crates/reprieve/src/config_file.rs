@@ -252,9 +252,36 @@ impl Sources {
                 .map_err(|error| format!("--set {key}={value}: {}", one_line(&error)))?;
         }
         let merged = builder.build().map_err(|error| one_line(&error))?;
-        merged
-            .try_deserialize()
-            .map_err(|error| format!("{} (keys and values: docs/config.md)", one_line(&error)))
+        merged.try_deserialize().map_err(|error| {
+            let text = one_line(&error);
+            let place = self.place_of_unknown(&text).unwrap_or_default();
+            format!("{text}{place} (keys and values: docs/config.md)")
+        })
+    }
+
+    /// Where an unknown key was written: the crate tells it for wrong values only.
+    fn place_of_unknown(&self, text: &str) -> Option<String> {
+        let field = text.strip_prefix("unknown field `")?.split('`').next()?;
+        let section = text
+            .rsplit_once("for key `")
+            .and_then(|(_, rest)| rest.split('`').next());
+        let key = match section {
+            Some(section) => format!("{section}.{field}"),
+            None => field.to_owned(),
+        };
+        let begins = |name: &str| name == key || name.starts_with(&format!("{key}."));
+        if self.overrides.iter().any(|(name, _)| begins(name)) {
+            return Some(" in --set".to_owned());
+        }
+        let variable = format!("REPRIEVE__{}", key.replace('.', "__")).to_uppercase();
+        let set = std::env::vars_os().any(|(name, _)| {
+            name.to_str()
+                .is_some_and(|name| name.to_uppercase().starts_with(&variable))
+        });
+        if set {
+            return Some(format!(" in the environment ({variable})"));
+        }
+        Some(format!(" in {}", self.file_name().display()))
     }
 }
 

@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod config_file;
+mod explain;
 mod http;
 mod logging;
 mod serve;
@@ -59,6 +60,10 @@ async fn command(cli: Cli) -> Result<ExitCode, String> {
             database,
             drop_graveyard,
         } => commands::uninstall(&sources, &database, drop_graveyard).await,
-        Command::Explain { .. } => Err("explain".to_owned()),
+        Command::Explain {
+            database,
+            sql,
+            search_path,
+        } => explain::explain(&sources, &database, &sql, search_path).await,
     }
 }
