@@ -202,7 +202,7 @@ impl Client {
         let dialled = match self.admit().await {
             Ok(dialled) => dialled,
             Err((sqlstate, message)) => {
-                tracing::info!(client = self.address, sqlstate, message, "turned away");
+                tracing::info!(client = self.address, sqlstate, told = message, "turned away");
                 last_words(&mut opened.socket, &fatal(sqlstate, &message)).await;
                 return;
             }
@@ -362,7 +362,7 @@ impl Finish<'_> {
                 match &ended {
                     Ended::ClientLeft => {}
                     Ended::Dismissed { sqlstate, message } => {
-                        tracing::info!(client = address, sqlstate, message, "dismissed");
+                        tracing::info!(client = address, sqlstate, told = message, "dismissed");
                     }
                     Ended::Violation(Side::Client, error) => {
                         tracing::warn!(client = address, %error, "the client broke the protocol");
