@@ -212,6 +212,28 @@ BEGIN
     PERFORM reprieve.ensure_evict(relid);
 END $$;
 
+-- Parent and child of a foreign key match: p.k = c.f AND ..., with the operators of the constraint.
+CREATE OR REPLACE FUNCTION reprieve.match_sql(conoid oid, parent text, child text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT string_agg(format('%s.%I OPERATOR(%I.%s) %s.%I%s', parent, pa.attname, n.nspname, o.oprname, child, ca.attname,
+               CASE WHEN pa.attcollation <> 0 AND ca.attcollation <> pa.attcollation
+                    THEN (SELECT format(' COLLATE %I.%I', ln.nspname, l.collname) FROM pg_collation l
+                          JOIN pg_namespace ln ON ln.oid = l.collnamespace WHERE l.oid = pa.attcollation)
+                    ELSE '' END), ' AND ' ORDER BY u.place)
+    FROM pg_constraint x, unnest(x.conkey, x.confkey, x.conpfeqop) WITH ORDINALITY AS u(ck, pk, pf, place)
+    JOIN pg_attribute ca ON true JOIN pg_attribute pa ON true JOIN pg_operator o ON o.oid = u.pf JOIN pg_namespace n ON n.oid = o.oprnamespace
+    WHERE x.oid = match_sql.conoid AND ca.attrelid = x.conrelid AND ca.attnum = u.ck AND pa.attrelid = x.confrelid AND pa.attnum = u.pk
+$$;
+
+-- Two parents bear the same key.
+CREATE OR REPLACE FUNCTION reprieve.same_sql(conoid oid, one text, other text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT string_agg(format('%5$s.%1$I OPERATOR(%2$I.%3$s) %4$s.%1$I', a.attname, n.nspname, o.oprname, other, one), ' AND ' ORDER BY u.place)
+    FROM pg_constraint x, unnest(x.confkey, x.conppeqop) WITH ORDINALITY AS u(pk, pp, place)
+    JOIN pg_attribute a ON true JOIN pg_operator o ON o.oid = u.pp JOIN pg_namespace n ON n.oid = o.oprnamespace
+    WHERE x.oid = same_sql.conoid AND a.attrelid = x.confrelid AND a.attnum = u.pk
+$$;
+
 -- Reads the foreign keys of some tables (all enabled ones, if NULL) into reprieve.links.
 CREATE OR REPLACE FUNCTION reprieve.read_links(relids oid[]) RETURNS SETOF reprieve.links
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -221,27 +243,18 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
            x.confdeltype, x.condeferrable,
            CASE WHEN p.relkind = 'p' THEN '' ELSE 'ONLY ' END || reprieve.qualified(p.oid),
            CASE WHEN c.relkind = 'p' THEN '' ELSE 'ONLY ' END || reprieve.qualified(c.oid),
-           k.match_sql, k.same_sql, k.parent_columns, k.child_columns,
+           reprieve.match_sql(x.oid, 'p', 'c'), reprieve.same_sql(x.oid, 's', 'p'), k.parent_columns, k.child_columns,
            coalesce((SELECT array_agg(a.attname::text ORDER BY d.place)
                      FROM jsonb_array_elements_text(nullif(to_jsonb(x) -> 'confdelsetcols', 'null'))
                           WITH ORDINALITY AS d(attnum, place)
                      JOIN pg_attribute a ON a.attrelid = x.conrelid AND a.attnum = d.attnum::int2), k.child_columns)
     FROM pg_constraint x JOIN pg_class p ON p.oid = x.confrelid JOIN pg_class c ON c.oid = x.conrelid,
          LATERAL (
-             SELECT string_agg(format('p.%I OPERATOR(%I.%s) c.%I%s', pa.attname, pn.nspname, po.oprname, ca.attname,
-                        CASE WHEN pa.attcollation <> 0 AND ca.attcollation <> pa.attcollation
-                             THEN (SELECT format(' COLLATE %I.%I', ln.nspname, l.collname) FROM pg_collation l
-                                   JOIN pg_namespace ln ON ln.oid = l.collnamespace WHERE l.oid = pa.attcollation)
-                             ELSE '' END), ' AND ' ORDER BY u.place) AS match_sql,
-                    string_agg(format('s.%1$I OPERATOR(%2$I.%3$s) p.%1$I', pa.attname, sn.nspname, so.oprname),
-                               ' AND ' ORDER BY u.place) AS same_sql,
-                    array_agg(pa.attname::text ORDER BY u.place) AS parent_columns,
+             SELECT array_agg(pa.attname::text ORDER BY u.place) AS parent_columns,
                     array_agg(ca.attname::text ORDER BY u.place) AS child_columns
-             FROM unnest(x.conkey, x.confkey, x.conpfeqop, x.conppeqop) WITH ORDINALITY AS u(ck, pk, pf, pp, place)
+             FROM unnest(x.conkey, x.confkey) WITH ORDINALITY AS u(ck, pk, place)
              JOIN pg_attribute ca ON ca.attrelid = x.conrelid AND ca.attnum = u.ck
              JOIN pg_attribute pa ON pa.attrelid = x.confrelid AND pa.attnum = u.pk
-             JOIN pg_operator po ON po.oid = u.pf JOIN pg_namespace pn ON pn.oid = po.oprnamespace
-             JOIN pg_operator so ON so.oid = u.pp JOIN pg_namespace sn ON sn.oid = so.oprnamespace
          ) AS k
     WHERE x.contype = 'f' AND x.conparentid = 0
       AND EXISTS (SELECT FROM reprieve.tables t WHERE t.mode = 'mark' AND t.relid IN (x.conrelid, x.confrelid))
@@ -274,13 +287,31 @@ BEGIN
         PERFORM reprieve.raise_absent(l, %s) FROM reprieve.links l WHERE l.conoid = %s;
     END IF;
     RETURN NULL;
-END $f$, link.parent_sql, replace(link.match_sql, ' c.', ' NEW.'),
+END $f$, link.parent_sql, reprieve.match_sql(link.conoid, 'p', 'NEW'),
             CASE WHEN link.is_deferrable THEN format('EXISTS (SELECT FROM %s c WHERE %s AND %s)', link.child_sql,
                 (SELECT string_agg(format('c.%1$I = NEW.%1$I', c), ' AND ') FROM unnest(link.child_columns) AS c),
                 reprieve.live_sql(link.child, 'c')) ELSE 'true' END,
             reprieve.values_sql('NEW', link.child_columns), link.conoid));
-        PERFORM reprieve.ensure_trigger(link.child, '~reprieve_' || name, 'AFTER INSERT',
-            format('%sFOR EACH ROW WHEN (%s) EXECUTE FUNCTION reprieve.%I()', timing, present, name));
+        IF link.is_deferrable THEN
+            PERFORM reprieve.ensure_trigger(link.child, '~reprieve_' || name, 'AFTER INSERT',
+                format('%sFOR EACH ROW WHEN (%s) EXECUTE FUNCTION reprieve.%I()', timing, present, name));
+        ELSE
+            -- PostgreSQL's own check of each row has locked the parents by now. OFFSET 0: look up parents row by
+            -- row; the plan is kept, and one made for a bulk load must not scan the parent for a single row.
+            PERFORM reprieve.ensure_function('all_' || name, format($f$
+DECLARE
+    key text[];
+BEGIN
+    SELECT %s INTO key FROM reprieve_new c, LATERAL (SELECT p.deleted_at FROM %s p WHERE %s OFFSET 0) AS parent
+    WHERE parent.deleted_at IS NOT NULL LIMIT 1;
+    IF FOUND THEN
+        PERFORM reprieve.raise_absent(l, key) FROM reprieve.links l WHERE l.conoid = %s;
+    END IF;
+    RETURN NULL;
+END $f$, reprieve.values_sql('c', link.child_columns), link.parent_sql, link.match_sql, link.conoid));
+            PERFORM reprieve.ensure_trigger(link.child, '~reprieve_' || name, 'AFTER INSERT',
+                format('REFERENCING NEW TABLE AS reprieve_new FOR EACH STATEMENT EXECUTE FUNCTION reprieve.%I()', 'all_' || name));
+        END IF;
         PERFORM reprieve.ensure_trigger(link.child, '~reprieve_' || name || '_update', 'AFTER UPDATE OF ' || child_list,
             format('%sFOR EACH ROW WHEN ((%s) AND (%s)) EXECUTE FUNCTION reprieve.%I()', timing, reprieve.moved_sql(link.child_columns), present, name));
     END IF;
@@ -293,7 +324,7 @@ BEGIN
         DELETE FROM %1$s c WHERE %2$s AND c.deleted_at IS NOT NULL;
     END IF;
     RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
-END $f$, link.child_sql, regexp_replace(link.match_sql, '(^| AND )p\.', '\1OLD.', 'g')));
+END $f$, link.child_sql, reprieve.match_sql(link.conoid, 'OLD', 'c')));
         PERFORM reprieve.ensure_trigger(link.parent, '~reprieve_' || name, 'BEFORE DELETE',
             format('FOR EACH ROW EXECUTE FUNCTION reprieve.%I()', name));
         PERFORM reprieve.ensure_trigger(link.parent, '~reprieve_' || name || '_update', 'BEFORE UPDATE OF ' || parent_list,
@@ -321,8 +352,8 @@ BEGIN
         END IF;
     END IF;
     RETURN NULL;
-END $f$, link.parent_sql, replace(link.same_sql, ' p.', ' OLD.'), link.child_sql,
-        regexp_replace(link.match_sql, '(^| AND )p\.', '\1OLD.', 'g'), reprieve.live_sql(link.child, 'c'),
+END $f$, link.parent_sql, reprieve.same_sql(link.conoid, 's', 'OLD'), link.child_sql,
+        reprieve.match_sql(link.conoid, 'OLD', 'c'), reprieve.live_sql(link.child, 'c'),
         reprieve.values_sql('OLD', link.parent_columns), link.conoid));
     PERFORM reprieve.ensure_trigger(link.parent,
         CASE WHEN taken THEN '~reprieve_still_' || link.conoid ELSE link.name END, 'AFTER UPDATE OF deleted_at',
@@ -358,7 +389,7 @@ DECLARE
     t record;
 BEGIN
     FOR f IN SELECT p.oid, p.proname FROM pg_proc p WHERE p.pronamespace = 'reprieve'::regnamespace
-             AND p.proname IN ('live_' || conoid, 'unhang_' || conoid, 'still_' || conoid) LOOP
+             AND p.proname IN ('live_' || conoid, 'all_live_' || conoid, 'unhang_' || conoid, 'still_' || conoid) LOOP
         FOR t IN SELECT g.tgname, g.tgrelid FROM pg_trigger g WHERE g.tgfoid = f.oid AND g.tgparentid = 0 LOOP
             EXECUTE format('DROP TRIGGER %I ON %s', t.tgname, reprieve.qualified(t.tgrelid));
         END LOOP;
