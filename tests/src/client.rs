@@ -128,6 +128,14 @@ impl Client {
         };
     }
 
+    /// Closes the connection without a word.
+    pub fn leave(&mut self) {
+        let _ = match &self.socket {
+            Socket::Tcp(socket) => socket.shutdown(Shutdown::Both),
+            Socket::Unix(socket) => socket.shutdown(Shutdown::Both),
+        };
+    }
+
     /// The next message.
     pub fn recv(&mut self, patience: Duration) -> Got {
         let deadline = Instant::now() + patience;

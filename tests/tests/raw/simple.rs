@@ -14,7 +14,7 @@ fn queries(name: &'static str, texts: &[&str]) -> Script {
 }
 
 pub fn scripts() -> Vec<Script> {
-    [statements(), copies(), others(), texts()].concat()
+    [statements(), copies(), others(), broken(), texts()].concat()
 }
 
 fn statements() -> Vec<Script> {
@@ -399,8 +399,7 @@ fn copies() -> Vec<Script> {
             [
                 Step::Send([query("COPY c FROM STDIN"), copy_data(b"100\t1\n")].concat()),
                 Step::Until(b'G'),
-                Step::FinishSending,
-                Step::Closed,
+                Step::Leave,
                 Step::Pause(Duration::from_millis(200)),
                 Step::Meanwhile("SELECT count(*) FROM c"),
             ],
@@ -588,11 +587,12 @@ fn others() -> Vec<Script> {
             ],
         ),
         script(
-            "half_closed",
+            "terminate_does_not_undo",
             [
-                Step::Send(query("SELECT 1")),
-                Step::FinishSending,
-                Step::Closed,
+                Step::Send([query("DELETE FROM t WHERE id = 1"), terminate()].concat()),
+                Step::Leave,
+                Step::Pause(Duration::from_millis(300)),
+                Step::Meanwhile("SELECT count(*) FROM t"),
             ],
         ),
         script(
@@ -620,6 +620,12 @@ fn others() -> Vec<Script> {
                     .collect::<Vec<_>>(),
             ),
         ),
+    ]
+}
+
+/// Frames that no client may send.
+fn broken() -> Vec<Script> {
+    let scripts = vec![
         script(
             "unknown_message_type",
             [
@@ -719,7 +725,8 @@ fn others() -> Vec<Script> {
                 Step::Ready(2),
             ],
         ),
-    ]
+    ];
+    scripts.into_iter().map(Script::broken).collect()
 }
 
 fn texts() -> Vec<Script> {

@@ -131,7 +131,8 @@ pub fn scripts() -> Vec<Script> {
                 Step::Raw(ssl_request()),
                 Step::Closed,
             ],
-        ),
+        )
+        .broken(),
         then_closed("cancel_of_nobody", cancel_request(1, &[1, 2, 3, 4])),
         then_closed("cancel_too_short", packet(&80877102u32.to_be_bytes())),
         bare("gone_at_once", [Step::FinishSending, Step::Closed]),

@@ -7,6 +7,9 @@ use tests::compare::line;
 use tests::front;
 use tests::message::{Detail, Message};
 
+/// How the end of a connection reads.
+pub const CLOSED: &str = "<closed>";
+
 /// One step of a script.
 #[derive(Clone)]
 pub enum Step {
@@ -31,6 +34,8 @@ pub enum Step {
     Cancel,
     /// Close our half of the connection.
     FinishSending,
+    /// Close the connection without a word.
+    Leave,
     Pause(Duration),
     /// Run a statement on another connection and record its result.
     Meanwhile(&'static str),
@@ -41,6 +46,25 @@ pub enum Step {
 pub struct Script {
     pub name: &'static str,
     pub steps: Vec<Step>,
+    pub fault: Fault,
+}
+
+/// Whose words the answer to a script is made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The server's. They must be the same to the last letter.
+    Servers,
+    /// The client breaks the protocol, so the proxy may have to answer in the server's place: an error without source
+    /// line, and, where the server just hangs up, a FATAL 08P01 before that.
+    Clients,
+}
+
+impl Script {
+    /// Marks a script that breaks the protocol.
+    pub fn broken(mut self) -> Script {
+        self.fault = Fault::Clients;
+        self
+    }
 }
 
 /// A script that logs in first.
@@ -48,6 +72,7 @@ pub fn script(name: &'static str, steps: impl IntoIterator<Item = Step>) -> Scri
     Script {
         name,
         steps: std::iter::once(Step::LogIn).chain(steps).collect(),
+        fault: Fault::Servers,
     }
 }
 
@@ -56,6 +81,7 @@ pub fn bare(name: &'static str, steps: impl IntoIterator<Item = Step>) -> Script
     Script {
         name,
         steps: steps.into_iter().collect(),
+        fault: Fault::Servers,
     }
 }
 
@@ -123,6 +149,7 @@ impl Player<'_> {
                     .push(format!("cancel: {}", line(&got, self.detail)));
             }
             Step::FinishSending => self.client.finish_sending(),
+            Step::Leave => self.client.leave(),
             Step::Pause(time) => std::thread::sleep(*time),
             Step::Meanwhile(sql) => {
                 let mut other = Client::connect(self.target, "app", self.database)
