@@ -340,8 +340,12 @@ impl Session {
     }
 
     pub(crate) fn on_drained(&mut self, out: &mut Out) -> Result<(), Ended> {
-        let Hold::Draining(wish) = std::mem::replace(&mut self.hold, Hold::Free) else {
-            return Ok(());
+        let wish = match std::mem::replace(&mut self.hold, Hold::Free) {
+            Hold::Draining(wish) => wish,
+            other => {
+                self.hold = other;
+                return Ok(());
+            }
         };
         self.unsettled = false;
         if let Wish::Dismiss(why) = wish {

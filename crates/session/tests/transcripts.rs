@@ -247,7 +247,8 @@ fn refusals_take_the_place_of_their_reply() {
          C Parse - MERGE INTO t bogus | Bind - - | Execute - | Sync
          S Error 42703 column | Ready E
          C Parse - MERGE INTO t bogus | Sync | Query MERGE INTO t bogus
-         S Error 25P02 aborted | Ready E | Error 25P02 aborted | Ready E",
+         S Error 25P02 aborted | Ready E
+         S Error 25P02 aborted | Ready E",
         expect![[r#"
             C Query SELECT 1 | Query MERGE INTO t bogus | Query SELECT 2
               > Query SELECT 1
@@ -273,9 +274,11 @@ fn refusals_take_the_place_of_their_reply() {
             C Parse - MERGE INTO t bogus | Sync | Query MERGE INTO t bogus
               > Parse - MERGE INTO t bogus | Sync
               holds
-            S Error 25P02 aborted | Ready E | Error 25P02 aborted | Ready E
+            S Error 25P02 aborted | Ready E
               > Query MERGE INTO t bogus
-              < Error S=ERROR C=25P02 M=aborted | Ready E | Error S=ERROR C=25P02 M=aborted | Ready E
+              < Error S=ERROR C=25P02 M=aborted | Ready E
+            S Error 25P02 aborted | Ready E
+              < Error S=ERROR C=25P02 M=aborted | Ready E
         "#]],
     );
 }
@@ -674,15 +677,25 @@ fn the_keeper_follows_ddl_before_the_client_goes_on() {
               < Complete CREATE TABLE
               holds
             S Ready I
-              > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync | Query SELECT 1
+              > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              holds
             S Catalog t u | Ready I
-              ended: Violation(Server, Unexpected(49))
+              request: ReloadCatalog
             H ready t u
+              holds
             A
+              > Query SELECT 1
+              < Ready I
             S Complete SELECT 1 | Ready I
+              < Complete SELECT 1 | Ready I
             C Query CREATE INDEX ON u (id)
+              > Query CREATE INDEX ON u (id)
             S Complete CREATE INDEX | Ready I
+              > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              < Complete CREATE INDEX
+              holds
             S Catalog t u | Ready I
+              < Ready I
         "#]],
     );
 }
@@ -723,25 +736,47 @@ fn ddl_in_a_transaction_is_seen_by_it_alone() {
             S Complete CREATE TABLE | Ready T
               > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
               < Complete CREATE TABLE
+              holds
             S Catalog u | Ready T
-              ended: Violation(Server, Unexpected(49))
+              < Ready T
             C Query DELETE FROM u
+              > Parse reprieve_probe SELECT reprieve.session_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              holds
             S Scope | Ready T
+              > Query UPDATE u SET deleted_at = pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1(E'DELETE FROM u')) WHERE u.deleted_at IS NULL
             S Complete UPDATE 0 | Ready T
+              < Complete DELETE 0 | Ready T
             C Query ROLLBACK
+              > Query ROLLBACK
             S Complete ROLLBACK | Ready I
+              < Complete ROLLBACK | Ready I
             C Query DELETE FROM u
+              > Query DELETE FROM u
             S Error 42P01 no table | Ready I
+              < Error S=ERROR C=42P01 M=no table | Ready I
             C Query BEGIN
+              > Query BEGIN
             S Complete BEGIN | Ready T
+              < Complete BEGIN | Ready T
             C Query CREATE TABLE u ()
+              > Query CREATE TABLE u ()
             S Complete CREATE TABLE | Ready T
+              > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              < Complete CREATE TABLE
+              holds
             S Catalog u | Ready T
+              < Ready T
             C Query COMMIT
+              > Query COMMIT
             S Complete COMMIT | Ready I
+              < Complete COMMIT
+              request: ReloadCatalog
             H ready u
+              holds
             A
+              < Ready I
             C Query SELECT 1
+              > Query SELECT 1
         "#]],
     );
 }
@@ -763,12 +798,21 @@ fn ddl_in_a_batch_is_followed_in_the_batch_or_behind_it() {
             S Parsed | Bound | Complete CREATE TABLE | Ready I
               > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
               < Parsed | Bound | Complete CREATE TABLE
+              holds
             S Catalog | Ready I
-              ended: Violation(Server, Unexpected(49))
+              < Ready I
             C Parse - CREATE TABLE u () | Bind - - | Execute - | Parse - SELECT 1 | Sync
+              > Parse - CREATE TABLE u () | Bind - - | Execute - | Flush
+              holds
             S Parsed | Bound | Complete CREATE TABLE
+              > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Flush
+              < Parsed | Bound | Complete CREATE TABLE
+              holds
             S Catalog u
+              > Parse - SELECT 1 | Sync
             S Parsed | Ready I
+              < Parsed
+              request: ReloadCatalog
         "#]],
     );
 }
@@ -788,9 +832,12 @@ fn a_keeper_that_cannot_follow_is_a_warning() {
             S Complete CREATE TABLE | Ready I
               > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
               < Complete CREATE TABLE
+              holds
             S Error 42501 permission denied | Ready I
-              < Error S=ERROR C=42501 M=permission denied | Ready I
+              < Notice S=WARNING C=01000 M=soft delete could not follow this schema change: permission denied
+              request: ReloadCatalog
             A
+              < Ready I
             C Query SELECT 1
               > Query SELECT 1
         "#]],
@@ -802,14 +849,17 @@ fn without_a_keeper_nothing_is_injected() {
     check(
         &mut Talk::ready("missing"),
         "C Query CREATE TABLE u () | Query DELETE FROM t
-         S Complete CREATE TABLE | Ready I | Complete DELETE 3 | Ready I",
+         S Complete CREATE TABLE | Ready I
+         S Complete DELETE 3 | Ready I",
         expect![[r#"
             C Query CREATE TABLE u () | Query DELETE FROM t
               > Query CREATE TABLE u ()
               holds
-            S Complete CREATE TABLE | Ready I | Complete DELETE 3 | Ready I
-              < Complete CREATE TABLE
-              ended: Violation(Server, Unexpected(67))
+            S Complete CREATE TABLE | Ready I
+              > Query DELETE FROM t
+              < Complete CREATE TABLE | Ready I
+            S Complete DELETE 3 | Ready I
+              < Complete DELETE 3 | Ready I
         "#]],
     );
 }
@@ -959,13 +1009,13 @@ fn the_admin_port_is_for_members() {
             S Auth 0 | Param client_encoding UTF8 | Key 1 | Ready I
               > Parse reprieve_probe SELECT pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER') FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) 'reprieve_admin' | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
               < Auth  | Param client_encoding UTF8 | Key
+              holds
             S Answer t | Ready I
-              > Parse reprieve_probe SELECT pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER') FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) 'reprieve_admin' | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
-              < Parsed | Bound | Row t | Complete SELECT 1 | Closed | Closed
+              < Ready I
             C Query DELETE FROM t
+              > Query DELETE FROM t
             S Complete DELETE 1 | Ready I
-              > Parse reprieve_probe SELECT pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER') FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) 'reprieve_admin' | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
-              < Complete DELETE 1
+              < Complete DELETE 1 | Ready I
         "#]],
     );
     check(
@@ -976,9 +1026,10 @@ fn the_admin_port_is_for_members() {
             S Auth 0 | Key 1 | Ready I
               > Parse reprieve_probe SELECT pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER') FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) 'reprieve_admin' | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
               < Auth  | Key
+              holds
             S Answer f | Ready I
-              > Parse reprieve_probe SELECT pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER') FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) 'reprieve_admin' | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
-              < Parsed | Bound | Row f | Complete SELECT 1 | Closed | Closed
+              < Error S=FATAL C=42501 M=role "ann" is not allowed to use the admin port H=The admin port is for members of role reprieve_admin.
+              ended: Dismissed { sqlstate: "42501", message: "role \"ann\" is not allowed to use the admin port" }
         "#]],
     );
     check(
@@ -989,9 +1040,10 @@ fn the_admin_port_is_for_members() {
             S Auth 0 | Key 1 | Ready I
               > Parse reprieve_probe SELECT pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER') FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) 'reprieve_admin' | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
               < Auth  | Key
+              holds
             S Parsed | Bound | Complete SELECT 0 | Closed | Closed | Ready I
-              > Parse reprieve_probe SELECT pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER') FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) 'reprieve_admin' | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
-              < Parsed | Bound | Complete SELECT 0 | Closed | Closed
+              < Error S=FATAL C=42501 M=role "ann" is not allowed to use the admin port H=The admin port is for members of role reprieve_admin.
+              ended: Dismissed { sqlstate: "42501", message: "role \"ann\" is not allowed to use the admin port" }
         "#]],
     );
 }
@@ -1022,7 +1074,10 @@ fn replication_passes_only_where_nothing_is_enabled() {
               < Auth 
               request: AwaitCatalog
             H ready t
+              holds
             A
+              < Error S=FATAL C=0A000 M=replication connections are not supported while soft delete is enabled H=Connect to the server directly: the stream shows rows as they are stored.
+              ended: Dismissed { sqlstate: "0A000", message: "replication connections are not supported while soft delete is enabled" }
         "#]],
     );
 }
