@@ -187,6 +187,19 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- AFTER DELETE ROW, for inheritance hierarchies: there a transition table lacks the columns of the children.
+CREATE OR REPLACE FUNCTION reprieve.capture_row() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = '1' SET bytea_output = 'hex'
+SET TimeZone = 'UTC' SET lc_monetary = 'C' AS $$
+DECLARE
+    id bigint := reprieve.begin_deletion_v1(NULL);
+BEGIN
+    EXECUTE reprieve.bury_sql(TG_RELID, '(SELECT ($3).*) AS o') USING id, 'delete'::text, OLD;
+    PERFORM reprieve.count_deletion(id, TG_RELID, 1, 0);
+    RETURN NULL;
+END $$;
+
 -- BEFORE TRUNCATE: all rows go to the graveyard; tombstones keep their own deletion.
 CREATE OR REPLACE FUNCTION reprieve.capture_truncate() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
