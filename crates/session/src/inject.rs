@@ -214,14 +214,10 @@ impl Session {
                     None => "its answer is not readable".to_owned(),
                 };
                 tracing::warn!(%reason, "the keeper could not follow a schema change");
-                let message = format!("soft delete could not follow this schema change: {reason}");
-                let report = Report {
-                    severity: "WARNING",
-                    sqlstate: "01000",
-                    message: &message,
-                    ..Report::default()
-                };
-                let _ = build::notice(&mut out.to_client, &report);
+                // The client's own statement stands; if its transaction is lost, say why.
+                if self.status == TransactionStatus::Failed {
+                    warn(&reason, out);
+                }
                 if self.skipping
                     && let Some(error) = error
                 {
@@ -272,5 +268,18 @@ fn reason(frame: &[u8]) -> String {
             String::from_utf8_lossy(fields.get(b'M').unwrap_or_default()).into_owned()
         }
         _ => "unknown error".to_owned(),
+    }
+}
+
+fn warn(reason: &str, out: &mut Out) {
+    let message = format!("soft delete could not follow this schema change: {reason}");
+    let report = Report {
+        severity: "WARNING",
+        sqlstate: "01000",
+        message: &message,
+        ..Report::default()
+    };
+    if build::notice(&mut out.to_client, &report).is_err() {
+        tracing::warn!("a notice was too long to be sent");
     }
 }

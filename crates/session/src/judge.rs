@@ -80,7 +80,11 @@ impl Session {
 
     pub(crate) fn judge(&mut self, text: &[u8], out: &mut Out) -> Result<Judgement, Ended> {
         let catalog = match self.catalog() {
-            CatalogState::NotInstalled => Arc::new(Catalog::empty()),
+            CatalogState::NotInstalled => {
+                // Nothing is read, so nothing is known should a keeper be installed later.
+                self.scope.disturb();
+                return Ok(Judgement::Untouched(None));
+            }
             CatalogState::Ready(catalog) => catalog,
             CatalogState::Unavailable(why) => {
                 return Ok(Judgement::Refused(refusals::catalog_unavailable(&why)));

@@ -825,6 +825,11 @@ fn a_keeper_that_cannot_follow_is_a_warning() {
          S Complete CREATE TABLE | Ready I
          S Error 42501 permission denied | Ready I
          A
+         C Query BEGIN
+         S Complete BEGIN | Ready T
+         C Query CREATE TABLE u ()
+         S Complete CREATE TABLE | Ready T
+         S Error 42501 permission denied | Ready E
          C Query SELECT 1",
         expect![[r#"
             C Query CREATE TABLE u ()
@@ -834,10 +839,21 @@ fn a_keeper_that_cannot_follow_is_a_warning() {
               < Complete CREATE TABLE
               holds
             S Error 42501 permission denied | Ready I
-              < Notice S=WARNING C=01000 M=soft delete could not follow this schema change: permission denied
               request: ReloadCatalog
             A
               < Ready I
+            C Query BEGIN
+              > Query BEGIN
+            S Complete BEGIN | Ready T
+              < Complete BEGIN | Ready T
+            C Query CREATE TABLE u ()
+              > Query CREATE TABLE u ()
+            S Complete CREATE TABLE | Ready T
+              > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              < Complete CREATE TABLE
+              holds
+            S Error 42501 permission denied | Ready E
+              < Notice S=WARNING C=01000 M=soft delete could not follow this schema change: permission denied | Ready E
             C Query SELECT 1
               > Query SELECT 1
         "#]],
@@ -853,10 +869,8 @@ fn without_a_keeper_nothing_is_injected() {
          S Complete DELETE 3 | Ready I",
         expect![[r#"
             C Query CREATE TABLE u () | Query DELETE FROM t
-              > Query CREATE TABLE u ()
-              holds
+              > Query CREATE TABLE u () | Query DELETE FROM t
             S Complete CREATE TABLE | Ready I
-              > Query DELETE FROM t
               < Complete CREATE TABLE | Ready I
             S Complete DELETE 3 | Ready I
               < Complete DELETE 3 | Ready I
