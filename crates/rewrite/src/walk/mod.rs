@@ -50,9 +50,10 @@ pub(crate) fn statement(
 ) -> Result<Reply, Refusal> {
     let mut walk = Walk::new(tokens, range.clone(), scope)?;
     walk.top(range)?;
-    if let Some(token) = check::unseen(parsed, tokens, &walk.relations, |name| {
-        scope.catalog.veils_name(name)
-    }) {
+    let is_ours = |name: &str| scope.catalog.veils_name(name);
+    if walk.reads
+        && let Some(token) = check::unseen(parsed, tokens, &walk.relations, is_ours)
+    {
         return Err(walk.unread(token));
     }
     if walk.entries.iter().any(|entry| entry.table.is_some()) {
@@ -116,6 +117,8 @@ struct Walk<'a> {
     marked_top: bool,
     /// EXPLAIN, COPY: the command tag does not depend on what is inside.
     tag_is_theirs: bool,
+    /// False for statements that name relations and return no rows of them.
+    reads: bool,
     /// Where text beyond ASCII would have to be written, and the client's encoding is not UTF-8.
     beyond_ascii: Option<usize>,
 }
@@ -145,6 +148,7 @@ impl<'a> Walk<'a> {
             marked: false,
             marked_top: false,
             tag_is_theirs: false,
+            reads: true,
             beyond_ascii: None,
         })
     }

@@ -11,6 +11,14 @@ use super::mark::copied_columns;
 use super::tree::{Ctes, EntryKind, hides};
 use super::{Walk, refuse};
 
+/// Statements that name tables and return no rows of them.
+const UTILITIES: &[&str] = &[
+    "abort", "alter", "analyse", "analyze", "begin", "checkpoint", "close", "cluster", "comment", "commit",
+    "deallocate", "discard", "do", "drop", "end", "execute", "fetch", "grant", "import", "listen", "load",
+    "lock", "move", "notify", "reassign", "refresh", "reindex", "release", "reset", "revoke", "rollback",
+    "savepoint", "security", "set", "show", "start", "truncate", "unlisten", "vacuum",
+];
+
 impl Walk<'_> {
     pub(super) fn top(&mut self, range: Range<usize>) -> Result<(), Refusal> {
         let Range { start, end } = range;
@@ -34,7 +42,11 @@ impl Walk<'_> {
                 let level = self.level(range.clone(), None);
                 self.expressions(range, level, &Ctes::default())
             }
-            () => self.no_query_in(range, "a statement"),
+            () if outline.one_of(start, UTILITIES) => {
+                self.reads = false;
+                self.no_query_in(range, "a statement")
+            }
+            () => Err(self.unread(start)),
         }
     }
 
@@ -99,8 +111,11 @@ impl Walk<'_> {
         while self.outline.one_of(at, MODIFIERS) {
             at += 1;
         }
+        if self.outline.one_of(at, &["view", "table"]) {
+            return self.create_as(range, at);
+        }
+        self.reads = false;
         match () {
-            () if self.outline.one_of(at, &["view", "table"]) => self.create_as(range, at),
             () if self.outline.word(at, "rule") => {
                 let from = self.outline.find_after(at, at + 1, range.end, &["do"]);
                 self.names_none(from.unwrap_or(at)..range.end, "a rule")?;
@@ -127,6 +142,7 @@ impl Walk<'_> {
     /// `CREATE TABLE | VIEW name ... AS query`; other forms of CREATE TABLE hold no query.
     fn create_as(&mut self, range: Range<usize>, kind: usize) -> Result<(), Refusal> {
         let Some(query) = self.outline.find_after(kind, kind + 1, range.end, &["as"]) else {
+            self.reads = false;
             return self.no_query_in(range, "a table");
         };
         let start = query + 1;
@@ -153,9 +169,6 @@ impl Walk<'_> {
             && let Some(name) = parts.last().and_then(|&part| self.outline.name(part))
         {
             ctes = ctes.with(name);
-        }
-        if !self.outline.is_query(start, end) {
-            return self.no_query_in(range, "a table");
         }
         self.main(start..end, &ctes)
     }

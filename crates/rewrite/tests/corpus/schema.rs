@@ -149,7 +149,8 @@ impl Reader {
 }
 
 fn definition(table: &mut Table, part: &str) {
-    let first = part.split([' ', '(']).next().unwrap();
+    let (first, _) = head(part);
+    let first = first.1.to_uppercase();
     if first == "PRIMARY" {
         table.primary_key = split(inside(&part[part.find('(').unwrap()..]))
             .iter()
@@ -169,7 +170,7 @@ fn definition(table: &mut Table, part: &str) {
     {
         return;
     }
-    let name = unquote(first).1;
+    let name = head(part).0.1;
     if part.contains("PRIMARY KEY") {
         table.primary_key = vec![name.clone()];
     }
@@ -181,7 +182,12 @@ fn definition(table: &mut Table, part: &str) {
 
 /// The (schema and) name at the start, and what follows it.
 fn head(rest: &str) -> ((Option<String>, String), &str) {
-    let end = rest.find([' ', '(']).unwrap_or(rest.len());
+    let mut quoted = false;
+    let end = rest.find(|character| {
+        quoted ^= character == '"';
+        !quoted && [' ', '('].contains(&character)
+    });
+    let end = end.unwrap_or(rest.len());
     (unquote(&rest[..end]), rest[end..].trim_start())
 }
 
@@ -190,7 +196,7 @@ fn unquote(name: &str) -> (Option<String>, String) {
         .split_once('.')
         .map_or((None, name), |(schema, name)| (Some(schema), name));
     let plain = |name: &str| match name.strip_prefix('"') {
-        Some(quoted) => quoted.trim_end_matches('"').to_string(),
+        Some(quoted) => quoted.strip_suffix('"').unwrap().replace("\"\"", "\""),
         None => name.to_lowercase(),
     };
     (schema.map(plain), plain(name))
