@@ -86,8 +86,32 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
      WHERE w.act = $1 AND w.relid = n.relid
 $$;
 
--- Adds what the mode asks for, then blocks what cannot come back, until nothing changes.
-CREATE OR REPLACE FUNCTION reprieve.undelete_settle(ids bigint[], act xid8, mode text, by_row boolean) RETURNS void
+-- Mode cascade: of rows chosen one by one first what went with them, and then of all rows the parents.
+-- In this order, so that a row brings its parent, and not its parent's other children.
+CREATE OR REPLACE FUNCTION reprieve.undelete_expand(ids bigint[], act xid8, by_row boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    k reprieve.foreign_keys;
+    added bigint := 1;
+BEGIN
+    WHILE by_row AND added > 0 LOOP
+        added := 0;
+        FOR k IN SELECT f.* FROM reprieve.foreign_keys f
+                   JOIN reprieve.undelete_tables w ON w.act = $2 AND w.relid = f.parent_root WHERE f.confdeltype = 'c' LOOP
+            added := added + reprieve.undelete_pick_children(k, ids, act, false);
+        END LOOP;
+    END LOOP;
+    added := 1;
+    WHILE added > 0 LOOP
+        added := 0;
+        FOR k IN SELECT * FROM reprieve.undelete_keys(act) LOOP
+            added := added + reprieve.undelete_pick_parents(k, ids, act);
+        END LOOP;
+    END LOOP;
+END $$;
+
+-- Blocks what cannot come back, and then what cannot come back without it, until nothing changes.
+CREATE OR REPLACE FUNCTION reprieve.undelete_settle(ids bigint[], act xid8) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     k reprieve.foreign_keys;
@@ -99,19 +123,6 @@ BEGIN
               FROM reprieve.undelete_picks q JOIN reprieve.graveyard g ON g.ctid = q.tid
              WHERE q.act = $2 AND q.source = 'g' AND q.blocked IS NULL) f
      WHERE p.act = $2 AND p.source = 'g' AND p.tid = f.tid AND f.name IS NOT NULL;
-    WHILE mode = 'cascade' AND changed > 0 LOOP
-        changed := 0;
-        FOR k IN SELECT * FROM reprieve.undelete_keys(act) LOOP
-            changed := changed + reprieve.undelete_pick_parents(k, ids, act);
-        END LOOP;
-        IF by_row THEN
-            FOR k IN SELECT f.* FROM reprieve.foreign_keys f
-                       JOIN reprieve.undelete_tables w ON w.act = $2 AND w.relid = f.parent_root WHERE f.confdeltype = 'c' LOOP
-                changed := changed + reprieve.undelete_pick_children(k, ids, act, false);
-            END LOOP;
-        END IF;
-    END LOOP;
-    changed := 1;
     WHILE changed > 0 LOOP
         changed := 0;
         FOR k IN SELECT * FROM reprieve.undelete_keys(act) LOOP
@@ -129,9 +140,12 @@ DECLARE
     failed text := '';
     state text;
 BEGIN
+    IF mode = 'cascade' THEN
+        PERFORM reprieve.undelete_expand(ids, act, by_row);
+    END IF;
     LOOP
         BEGIN
-            PERFORM reprieve.undelete_settle(ids, act, mode, by_row);
+            PERFORM reprieve.undelete_settle(ids, act);
             IF mode <> 'nonconflict_only' AND failed = '' AND EXISTS (
                     SELECT FROM reprieve.undelete_picks p WHERE p.act = $2 AND p.blocked IS NOT NULL) THEN
                 -- So that the error names the keys that are taken too, and not only missing parents.
@@ -249,7 +263,7 @@ $$;
 CREATE OR REPLACE FUNCTION reprieve.undelete(verb text, target text, mode text, ids bigint[], by_row boolean)
 RETURNS TABLE(table_name text, restored bigint, relinked bigint, skipped bigint, verdict text, detail text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-SET reprieve.undelete = 'on' SET reprieve.following = '1' SET reprieve.reconciling = '1' SET row_security = off SET jit = off SET enable_nestloop = on
+SET row_security = off SET jit = off SET enable_nestloop = on
 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = '1' SET bytea_output = 'hex'
 SET TimeZone = 'UTC' SET lc_monetary = 'C' SET xmloption = 'content' SET standard_conforming_strings = on AS $$
 #variable_conflict use_column
@@ -260,6 +274,9 @@ DECLARE
     left_behind text := '';
     done boolean := false;
 BEGIN
+    -- Not in SET clauses: only superusers may write our settings there.
+    PERFORM set_config('reprieve.undelete', 'on', true), set_config('reprieve.following', '1', true),
+            set_config('reprieve.reconciling', '1', true);
     -- One undelete of a deletion at a time; the second then finds what the first left.
     PERFORM FROM reprieve.deletions d WHERE d.id = ANY (ids) ORDER BY d.id FOR UPDATE;
     INSERT INTO reprieve.acts (verb, target) VALUES (verb, target);
@@ -287,6 +304,8 @@ BEGIN
                      'still in the bin, went with these rows: ' || nullif(left_behind, '')) AS detail
       INTO whole
       FROM jsonb_to_recordset(lines) AS l(table_name text, restored bigint, relinked bigint, skipped bigint, verdict text, detail text);
+    PERFORM set_config('reprieve.undelete', '', true), set_config('reprieve.following', '', true),
+            set_config('reprieve.reconciling', '', true);
     IF whole.restored + whole.relinked = 0 THEN
         DELETE FROM reprieve.acts a WHERE a.xid = pg_current_xact_id() AND a.result IS NULL;
         RETURN QUERY SELECT '(all)', 0::bigint, 0::bigint, whole.skipped, 'NOTHING',
