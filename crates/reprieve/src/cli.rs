@@ -70,6 +70,12 @@ pub struct DatabaseFlag {
 pub enum Command {
     /// Run the proxy until SIGTERM (drains; a second signal stops at once); SIGHUP reloads
     Serve,
+    /// Play the incident that Reprieve is for: a private server, 1.5 million rows, a fatal DELETE, its UNDELETE
+    Demo {
+        /// End after the last check instead of staying up; fail if one failed
+        #[arg(long)]
+        exit: bool,
+    },
     /// Install or upgrade the keeper in a database: schema reprieve, role reprieve_admin
     #[command(after_help = "Example:\n  reprieve install --database shop")]
     Install {

@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod config_file;
+pub mod demo;
 mod explain;
 mod http;
 mod logging;
@@ -60,6 +61,7 @@ async fn command(cli: Cli) -> Result<ExitCode, String> {
             database,
             drop_graveyard,
         } => commands::uninstall(&sources, &database, drop_graveyard).await,
+        Command::Demo { exit } => demo::demo(demo::DemoOptions { exit }).await,
         Command::Explain {
             database,
             sql,

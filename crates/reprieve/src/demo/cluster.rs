@@ -117,6 +117,11 @@ impl PrivateCluster {
         self.port
     }
 
+    /// Holds everything there is of this server, and is removed with it.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Where the unix socket is.
     pub fn socket_directory(&self) -> &Path {
         &self.directory

@@ -1,0 +1,252 @@
+//! `reprieve demo`: the incident that Reprieve is for, played on a private server with real data.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "what the demo is for is to be read on a terminal"
+)]
+
+mod cluster;
+mod play;
+mod screen;
+mod shop;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::serve::Server;
+use crate::settings::Config;
+use crate::{Sources, commands};
+pub use cluster::{ClusterError, ClusterOptions, PrivateCluster, free_port};
+use screen::Screen;
+
+const APP_PORT: u16 = 6543;
+const ADMIN_PORT: u16 = 6544;
+const HTTP_PORT: u16 = 6545;
+/// For clients that somebody left open.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What `reprieve demo` was asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DemoOptions {
+    /// End after the last check instead of staying up until Ctrl-C.
+    pub exit: bool,
+}
+
+/// Plays the demo. Fails if any check failed. Leaves nothing behind, whatever happens.
+///
+/// # Errors
+/// One line: what is missing on this machine, or which step failed.
+pub async fn demo(options: DemoOptions) -> Result<ExitCode, String> {
+    let failed = |error: std::io::Error| format!("signals: {error}");
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let started = Instant::now();
+    let cluster = start_cluster().await?;
+    let outcome = tokio::select! {
+        outcome = run(&cluster, options, started) => outcome,
+        _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
+        _ = terminate.recv() => Ok(ExitCode::SUCCESS),
+    };
+    if !matches!(outcome, Ok(ExitCode::SUCCESS)) {
+        tell_log(&cluster);
+    }
+    let removed = cluster.directory().display().to_string();
+    // Waits for the server to end.
+    let _ = tokio::task::spawn_blocking(move || drop(cluster)).await;
+    println!("\nThe private server is stopped, {removed} is removed.");
+    outcome
+}
+
+async fn start_cluster() -> Result<PrivateCluster, String> {
+    let settings = [
+        ("shared_buffers", "256MB"),
+        ("work_mem", "64MB"),
+        ("maintenance_work_mem", "256MB"),
+        ("max_wal_size", "4GB"),
+    ];
+    let options = ClusterOptions {
+        settings: settings
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        ..ClusterOptions::default()
+    };
+    let start = tokio::task::spawn_blocking(move || PrivateCluster::start(&options));
+    start
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())
+}
+
+async fn run(
+    cluster: &PrivateCluster,
+    options: DemoOptions,
+    started: Instant,
+) -> Result<ExitCode, String> {
+    let mut screen = Screen::new();
+    screen.title(&format!("Reprieve {}", env!("CARGO_PKG_VERSION")));
+    screen.note(&format!(
+        "a private PostgreSQL server in {}, port {}",
+        cluster.directory().display(),
+        cluster.port()
+    ));
+    let plain = shop::build(cluster, &mut screen).await?;
+    let server = protect(cluster, &mut screen).await?;
+    let ports = Ports::of(&server)?;
+    let proxy = server.proxy.clone();
+    let serving = tokio::spawn(server.run());
+    let played = play::incident(cluster, ports, &plain, &mut screen).await;
+    if played.is_ok() {
+        screen.summary(started.elapsed());
+        if !options.exit {
+            invite(&screen, cluster, ports);
+            std::future::pending::<()>().await;
+        }
+    }
+    proxy.shut_down();
+    let _ = tokio::time::timeout(STOP_TIMEOUT, serving).await;
+    played?;
+    Ok(if screen.failures() == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Installs the keeper, enables the tables and binds the proxy's ports.
+async fn protect(cluster: &PrivateCluster, screen: &mut Screen) -> Result<Server, String> {
+    screen.step("Reprieve moves in");
+    let blame = |error: keeper::KeeperError| match error.hint() {
+        Some(hint) => format!("{error} ({hint})"),
+        None => error.to_string(),
+    };
+    let url = cluster.url_as("keeper", shop::DATABASE);
+    let config = keeper::KeeperConfig::parse(&url).map_err(blame)?;
+    let began = Instant::now();
+    let mut keeper = keeper::Keeper::connect(&config, shop::DATABASE)
+        .await
+        .map_err(blame)?;
+    let report = keeper.install().await.map_err(blame)?;
+    screen.timed(
+        &format!("keeper version {} installed", report.version),
+        began.elapsed(),
+    );
+    let began = Instant::now();
+    let patterns = ["public.*".to_owned()];
+    let mode = keeper::RequestedMode::Auto;
+    let states = keeper
+        .enable(&patterns, mode, &mut |_| {})
+        .await
+        .map_err(blame)?;
+    screen.timed(&format!("{} tables enabled", states.len()), began.elapsed());
+    for state in &states {
+        let marks = state.mode == "mark" && state.marking;
+        screen.check(
+            marks,
+            &format!("{:<18} {}: {}", state.table, state.mode, state.reason),
+        );
+    }
+    drop(keeper);
+    shop::appoint_dba(cluster).await?;
+    let server = bind(cluster, &url).await?;
+    screen.note(&format!(
+        "proxy: app port {}, admin port {}",
+        server.app.join(","),
+        server.admin.join(",")
+    ));
+    Ok(server)
+}
+
+/// On the usual ports where they are free.
+async fn bind(cluster: &PrivateCluster, keeper_url: &str) -> Result<Server, String> {
+    let address = |port: u16| {
+        let free = std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+        format!("127.0.0.1:{}", if free { port } else { 0 })
+    };
+    // No file and no key that could come from the surroundings.
+    let file = cluster.directory().join("reprieve.toml");
+    std::fs::write(&file, "").map_err(|error| format!("{}: {error}", file.display()))?;
+    let upstream = format!("postgres://127.0.0.1:{}?sslmode=disable", cluster.port());
+    let keys = [
+        ("listen.app", address(APP_PORT)),
+        ("listen.admin", address(ADMIN_PORT)),
+        ("listen.http", address(HTTP_PORT)),
+        ("upstream.url", upstream),
+        ("keeper.url", keeper_url.to_owned()),
+    ];
+    let overrides = keys.map(|(key, value)| (key.to_owned(), value)).into();
+    let config = Config::load(&Sources {
+        file: Some(file),
+        overrides,
+    });
+    Server::bind(&config.map_err(|error| error.to_string())?).await
+}
+
+/// Where the proxy listens.
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    app: u16,
+    admin: u16,
+}
+
+impl Ports {
+    fn of(server: &Server) -> Result<Self, String> {
+        let port = |addresses: &[String]| {
+            let (_, port) = addresses.first()?.rsplit_once(':')?;
+            port.parse().ok()
+        };
+        let found = port(&server.app).zip(port(&server.admin));
+        let (app, admin) = found.ok_or("the proxy listens nowhere")?;
+        Ok(Self { app, admin })
+    }
+}
+
+fn invite(screen: &Screen, cluster: &PrivateCluster, ports: Ports) {
+    let psql = cluster.programs().join("psql");
+    let psql = psql.display();
+    screen.section("Now it is your turn. Everything stays up until Ctrl-C.");
+    let (app, admin) = (ports.app, ports.admin);
+    println!("  the application   {psql} postgresql://shop@127.0.0.1:{app}/shop");
+    println!("  the DBA           {psql} postgresql://dba@127.0.0.1:{admin}/shop");
+    screen.section("Things to try");
+    for (port, line) in [
+        (
+            "app",
+            "DELETE FROM customers WHERE country = 'SE' RETURNING name;",
+        ),
+        (
+            "app",
+            "BEGIN; DELETE FROM orders; SELECT count(*) FROM audit_logs; ROLLBACK;",
+        ),
+        ("app", "TRUNCATE audit_logs;"),
+        ("admin", "SHOW DELETIONS; SHOW TABLES; HELP;"),
+        (
+            "admin",
+            "SHOW DELETED FROM customers WHERE name LIKE 'Ada%' LIMIT 5;",
+        ),
+        (
+            "admin",
+            "BEGIN; UNDELETE FROM orders WHERE total > 200; ROLLBACK;   -- a dry run",
+        ),
+        ("admin", "UNDELETE SINCE now() - interval '10 minutes';"),
+    ] {
+        println!("  {port:<6} {line}");
+    }
+    println!();
+}
+
+/// The server's own words help to understand a failure.
+fn tell_log(cluster: &PrivateCluster) {
+    let log = cluster.log();
+    let errors: Vec<&str> = log
+        .lines()
+        .filter(|line| !line.contains(" LOG: "))
+        .collect();
+    if !errors.is_empty() {
+        commands::tell("the last errors in the server's log:");
+        for line in errors.iter().skip(errors.len().saturating_sub(20)) {
+            commands::tell(&format!("  {line}"));
+        }
+    }
+}
