@@ -202,7 +202,12 @@ impl Client {
         let dialled = match self.admit().await {
             Ok(dialled) => dialled,
             Err((sqlstate, message)) => {
-                tracing::info!(client = self.address, sqlstate, told = message, "turned away");
+                tracing::info!(
+                    client = self.address,
+                    sqlstate,
+                    told = message,
+                    "turned away"
+                );
                 last_words(&mut opened.socket, &fatal(sqlstate, &message)).await;
                 return;
             }
@@ -414,7 +419,7 @@ impl Finish<'_> {
             };
             let send = async {
                 let _ = write.write_all(rest).await;
-                let _ = write.flush().await;
+                let _ = write.shutdown().await;
             };
             tokio::join!(discard, send);
         };

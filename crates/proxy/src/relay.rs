@@ -18,6 +18,9 @@ use crate::socket::Socket;
 
 /// What may wait to be written to one side before we stop reading for it.
 const UNSENT_BYTES_MAX: usize = 256 * 1024;
+/// What a session may have said to a client that does not read, before it is not listened to: more
+/// than [`UNSENT_BYTES_MAX`], so that a flood of the server does not silence the client.
+const REPLIES_BYTES_MAX: usize = 1024 * 1024;
 const READ_BYTES_MIN: usize = 4 * 1024;
 const READ_BYTES_MAX: usize = 128 * 1024;
 
@@ -275,7 +278,7 @@ impl<F: FnMut(Request) -> Settle> Relay<F> {
             return Ok(false);
         }
         if self.out.to_server.len() >= UNSENT_BYTES_MAX
-            || self.out.to_client.len() >= UNSENT_BYTES_MAX
+            || self.out.to_client.len() >= REPLIES_BYTES_MAX
         {
             return Ok(false);
         }

@@ -38,8 +38,8 @@ impl Logging {
 fn filter(config: &LogConfig) -> EnvFilter {
     let mut filter = EnvFilter::new(&config.level);
     if !config.literals {
-        // tokio-postgres logs statements and parameters from debug on; ours are marked.
-        for directive in ["tokio_postgres=warn", "literals=off"] {
+        // Both log SQL from debug on; what we log of it ourselves has the target `literals`.
+        for directive in ["tokio_postgres=warn", "sqlparser=warn", "literals=off"] {
             if let Ok(directive) = directive.parse() {
                 filter = filter.add_directive(directive);
             }
