@@ -42,7 +42,7 @@ pub struct Options {
     pub tls: Option<(PathBuf, PathBuf)>,
 }
 
-/// A running private cluster with the superuser `postgres` and the ordinary role `app`.
+/// A running private cluster with the superuser `postgres` and the ordinary role `clerk`.
 pub struct Cluster {
     dir: PathBuf,
     port: u16,
@@ -122,7 +122,7 @@ impl Cluster {
         cluster.wait();
         cluster
             .superuser("postgres")
-            .run("CREATE ROLE app LOGIN; GRANT CREATE ON DATABASE postgres TO app");
+            .run("CREATE ROLE clerk LOGIN; GRANT CREATE ON DATABASE postgres TO clerk");
         cluster
     }
 
@@ -160,10 +160,11 @@ impl Cluster {
             .expect("the superuser connects")
     }
 
-    /// Makes a database owned by `app`.
+    /// Makes a database owned by `clerk`.
     pub fn create_database(&self, name: &str) {
-        self.superuser("postgres")
-            .run(&format!("CREATE DATABASE {name} OWNER app"));
+        self.superuser("postgres").run(&format!(
+            "CREATE DATABASE {name} OWNER clerk STRATEGY file_copy"
+        ));
     }
 
     /// Drops a database and whoever is connected to it.

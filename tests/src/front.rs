@@ -154,12 +154,13 @@ pub fn function_call(oid: u32, arguments: &[Option<&str>]) -> Vec<u8> {
     frame(b'F', &body)
 }
 
-/// Parse, Bind, Describe, Execute, Sync of one statement without parameters.
+/// Parse, Bind, Execute, Sync, with both kinds of Describe, of one statement without parameters.
 pub fn extended(sql: &str, format: u16) -> Vec<u8> {
     [
         parse("", sql, &[]),
         describe_statement(""),
         bind("", "", &[], format),
+        describe_portal(""),
         execute("", 0),
         sync(),
     ]

@@ -18,7 +18,7 @@ pub enum Detail {
 }
 
 /// The first OID that is not PostgreSQL's own.
-const FIRST_USER_OID: u32 = 16384;
+pub const FIRST_USER_OID: u32 = 16384;
 
 impl Message {
     /// The message as one line. Two messages are the same if their lines are.
@@ -81,6 +81,37 @@ impl Message {
         (0..count)
             .map(|_| body.value().expect("a column"))
             .collect()
+    }
+
+    /// Type and format of each column of a RowDescription.
+    pub fn column_types(&self) -> Vec<(u32, u16)> {
+        let mut body = Body(&self.body);
+        let count = body.u16().unwrap_or(0);
+        let column = |body: &mut Body<'_>| {
+            body.cstr()?;
+            body.take(6)?;
+            let kind = body.u32()?;
+            body.take(6)?;
+            Some((kind, body.u16()?))
+        };
+        (0..count).map_while(|_| column(&mut body)).collect()
+    }
+
+    /// Rewrites the values of a DataRow that are not null.
+    pub fn change_columns(&mut self, mut change: impl FnMut(usize, &mut Vec<u8>)) {
+        let mut columns = self.columns();
+        let mut body = (columns.len() as u16).to_be_bytes().to_vec();
+        for (at, column) in columns.iter_mut().enumerate() {
+            match column {
+                None => body.extend_from_slice(&u32::MAX.to_be_bytes()),
+                Some(value) => {
+                    change(at, value);
+                    body.extend_from_slice(&(value.len() as u32).to_be_bytes());
+                    body.extend_from_slice(value);
+                }
+            }
+        }
+        self.body = body;
     }
 
     /// The tag of a CommandComplete.

@@ -49,7 +49,7 @@ impl Pair {
             .map_or_else(|| self.behind.target(), Proxy::app)
     }
 
-    /// Makes a database owned by `app` on both sides.
+    /// Makes a database owned by `clerk` on both sides.
     pub fn create_database(&self, name: &str) {
         self.plain.create_database(name);
         self.behind.create_database(name);

@@ -136,7 +136,7 @@ impl Proxy {
 
     /// A connection through the app port as the ordinary role.
     pub fn connect(&self, database: &str) -> Client {
-        Client::connect(&self.app(), "app", database)
+        Client::connect(&self.app(), "clerk", database)
             .unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
     }
 

@@ -14,7 +14,10 @@ use tests::compare::difference;
 use tests::corpus::{self, Case};
 use tests::process::root;
 
-use play::{Way, look_at_everything, play};
+use play::{Way, look_at_everything, only_reads, play};
+
+/// The ordinary role as which all statements run.
+const USER: &str = "clerk";
 
 static PAIR: LazyLock<Pair> = LazyLock::new(|| Pair::start("*.*"));
 
@@ -75,32 +78,15 @@ fn with_database<T>(run: impl FnOnce(&str) -> T) -> T {
 }
 
 fn compare(case: &Case) -> Result<(), Failed> {
+    let ways = Way::of(&case.sql);
+    let groups = if only_reads(&case.sql) {
+        vec![ways]
+    } else {
+        ways.into_iter().map(|way| vec![way]).collect()
+    };
     let mut failures = String::new();
-    for way in Way::of(&case.sql) {
-        with_database(|database| {
-            let mut plain = Client::connect(&PAIR.plain().target(), "app", database)?;
-            let mut tried = Client::connect(&PAIR.tried(), "app", database)?;
-            let setup = play::set_up(&mut plain, &case.catalog, || {});
-            let setup_tried = play::set_up(&mut tried, &case.catalog, || PAIR.settle(database));
-            if let Some(difference) = difference(&setup, &setup_tried) {
-                failures += &format!("{way:?}, in the setup:\n{difference}");
-                return Ok::<(), Failed>(());
-            }
-            let seen = play(&mut plain, way, &case.sql);
-            let seen_tried = play(&mut tried, way, &case.sql);
-            if let Some(difference) = difference(&seen, &seen_tried) {
-                failures += &format!("{way:?}:\n{difference}");
-            }
-            let mut plain = Client::connect(&PAIR.plain().target(), "app", database)?;
-            let mut tried = Client::connect(&PAIR.tried(), "app", database)?;
-            let tables = play::tables(&mut plain);
-            let left = look_at_everything(&mut plain, &tables);
-            if let Some(difference) = difference(&left, &look_at_everything(&mut tried, &tables)) {
-                failures += &format!("{way:?}, what is left in the tables:\n{difference}");
-            }
-            count_tombstones(database);
-            Ok(())
-        })?;
+    for group in groups {
+        failures += &with_database(|database| compare_in(case, &group, database))?;
     }
     if failures.is_empty() {
         return Ok(());
@@ -112,11 +98,39 @@ fn compare(case: &Case) -> Result<(), Failed> {
     .into())
 }
 
+/// Sets up a database on both sides, says the statements in each way, and returns what differed.
+fn compare_in(case: &Case, ways: &[Way], database: &str) -> Result<String, Failed> {
+    let mut plain = Client::connect(&PAIR.plain().target(), USER, database)?;
+    let mut tried = Client::connect(&PAIR.tried(), USER, database)?;
+    let setup = play::set_up(&mut plain, &case.catalog, || {});
+    let setup_tried = play::set_up(&mut tried, &case.catalog, || PAIR.settle(database));
+    if let Some(difference) = difference(&setup, &setup_tried) {
+        return Ok(format!("in the setup:\n{difference}"));
+    }
+    let mut failures = String::new();
+    for way in ways {
+        let seen = play(&mut plain, *way, &case.sql);
+        let seen_tried = play(&mut tried, *way, &case.sql);
+        if let Some(difference) = difference(&seen, &seen_tried) {
+            failures += &format!("{way:?}:\n{difference}");
+        }
+    }
+    let mut plain = Client::connect(&PAIR.plain().target(), USER, database)?;
+    let mut tried = Client::connect(&PAIR.tried(), USER, database)?;
+    let tables = play::tables(&mut plain);
+    let left = look_at_everything(&mut plain, &tables);
+    if let Some(difference) = difference(&left, &look_at_everything(&mut tried, &tables)) {
+        failures += &format!("{ways:?}, what is left in the tables:\n{difference}");
+    }
+    count_tombstones(database);
+    Ok(failures)
+}
+
 /// A refusal is an error 0A000 in the place of the reply, with the connection alive behind it.
 fn refuse(case: &Case) -> Result<(), Failed> {
     for way in [Way::Simple, Way::Text] {
         with_database(|database| {
-            let mut tried = Client::connect(&PAIR.tried(), "app", database)?;
+            let mut tried = Client::connect(&PAIR.tried(), USER, database)?;
             play::set_up(&mut tried, &case.catalog, || PAIR.settle(database));
             let seen = play(&mut tried, way, &case.sql);
             let refused = seen

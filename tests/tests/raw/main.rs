@@ -39,7 +39,7 @@ impl Bench {
         let pair = Pair::start(enable);
         pair.create_database("template_raw");
         for (target, settle) in [(pair.plain().target(), false), (pair.tried(), true)] {
-            let mut app = Client::connect(&target, "app", "template_raw").expect("app connects");
+            let mut app = Client::connect(&target, "clerk", "template_raw").expect("app connects");
             app.run(SETUP);
             if settle && !enable.is_empty() {
                 pair.settle("template_raw");
@@ -89,7 +89,7 @@ fn copy_database(cluster: &Cluster, from: &str, to: &str) {
     let mut superuser = cluster.superuser("postgres");
     let mut last = String::new();
     for _ in 0..200 {
-        match superuser.try_run(&format!("CREATE DATABASE {to} TEMPLATE {from} OWNER app")) {
+        match superuser.try_run(&format!("CREATE DATABASE {to} TEMPLATE {from} OWNER clerk")) {
             Ok(_) => return,
             Err(error) if error.starts_with("55006") => last = error,
             Err(error) => panic!("{error}"),

@@ -8,7 +8,7 @@ use crate::steps::{Script, Step, bare};
 
 /// The startup of the user and database that exist in every setting.
 fn as_app(major: u16, minor: u16, more: &[(&str, &str)]) -> Vec<u8> {
-    let parameters = [&[("user", "app"), ("database", "postgres")], more].concat();
+    let parameters = [&[("user", "clerk"), ("database", "postgres")], more].concat();
     startup(major, minor, &parameters)
 }
 
@@ -64,7 +64,7 @@ pub fn scripts() -> Vec<Script> {
         then_closed("no_user", startup(3, 0, &[("database", "postgres")])),
         then_closed(
             "unknown_database",
-            startup(3, 0, &[("user", "app"), ("database", "nowhere")]),
+            startup(3, 0, &[("user", "clerk"), ("database", "nowhere")]),
         ),
         then_closed(
             "unknown_user",
@@ -72,19 +72,19 @@ pub fn scripts() -> Vec<Script> {
         ),
         then_closed(
             "no_database_of_that_name",
-            startup(3, 0, &[("user", "app")]),
+            startup(3, 0, &[("user", "clerk")]),
         ),
         then_closed(
             "no_end",
-            packet(b"\0\x03\0\0user\0app\0database\0postgres\0"),
+            packet(b"\0\x03\0\0user\0clerk\0database\0postgres\0"),
         ),
         then_closed(
             "odd_parameters",
-            packet(b"\0\x03\0\0user\0app\0database\0\0"),
+            packet(b"\0\x03\0\0user\0clerk\0database\0\0"),
         ),
         then_closed(
             "rest_behind_the_end",
-            packet(b"\0\x03\0\0user\0app\0database\0postgres\0\0rest"),
+            packet(b"\0\x03\0\0user\0clerk\0database\0postgres\0\0rest"),
         ),
         then_closed("packet_too_short", vec![0, 0, 0, 7, 0, 3, 0]),
         then_closed("packet_of_nothing", vec![0, 0, 0, 4]),
@@ -96,7 +96,7 @@ pub fn scripts() -> Vec<Script> {
                 3,
                 0,
                 &[
-                    ("user", "app"),
+                    ("user", "clerk"),
                     ("database", "postgres"),
                     ("application_name", &"x".repeat(10_000)),
                 ],

@@ -13,7 +13,7 @@ pub const CLOSED: &str = "<closed>";
 /// One step of a script.
 #[derive(Clone)]
 pub enum Step {
-    /// Log in as `app`, recording all that comes.
+    /// Log in as `clerk`, recording all that comes.
     LogIn,
     /// The same with other startup bytes.
     Raw(Vec<u8>),
@@ -118,7 +118,7 @@ impl Player<'_> {
         match step {
             Step::LogIn => {
                 let parameters = [
-                    ("user", "app"),
+                    ("user", "clerk"),
                     ("database", self.database),
                     ("application_name", "raw"),
                 ];
@@ -152,7 +152,7 @@ impl Player<'_> {
             Step::Leave => self.client.leave(),
             Step::Pause(time) => std::thread::sleep(*time),
             Step::Meanwhile(sql) => {
-                let mut other = Client::connect(self.target, "app", self.database)
+                let mut other = Client::connect(self.target, "clerk", self.database)
                     .expect("another client connects");
                 let rows = other.try_run(sql);
                 self.seen.push(format!("meanwhile: {rows:?}"));
