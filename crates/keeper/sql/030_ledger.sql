@@ -72,12 +72,14 @@ DECLARE
     path text := pg_catalog.current_setting('search_path');
 BEGIN
     IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-        IF pg_catalog.current_setting('reprieve.following', true) OPERATOR(pg_catalog.=) '1' THEN
-            RETURN NULL;
-        END IF;
         IF NOT pg_catalog.has_table_privilege(TG_RELID, 'DELETE') THEN
             RAISE EXCEPTION USING ERRCODE = '42501',
                 MESSAGE = pg_catalog.format('permission denied for table %s', TG_TABLE_NAME);
+        END IF;
+        -- Our own statements run within a trigger; a client's that says so is not believed.
+        IF pg_catalog.current_setting('reprieve.following', true) OPERATOR(pg_catalog.=) '1'
+           AND pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 1 THEN
+            RETURN NULL;
         END IF;
     END IF;
     depth := coalesce(nullif(pg_catalog.current_setting('reprieve.depth', true), ''), '0')::int;
@@ -116,7 +118,7 @@ END $$;
 CREATE OR REPLACE FUNCTION reprieve.after_mark() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF current_setting('reprieve.following', true) = '1' THEN
+    IF current_setting('reprieve.following', true) = '1' AND pg_trigger_depth() > 1 THEN
         RETURN NULL;
     END IF;
     PERFORM reprieve.end_statement();

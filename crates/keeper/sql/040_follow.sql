@@ -67,35 +67,15 @@ BEGIN
     RETURN taken;
 END $$;
 
--- SET NULL / SET DEFAULT: remembers what it changes.
-CREATE OR REPLACE FUNCTION reprieve.relink(link reprieve.links, id bigint, parents tid[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = '1' SET bytea_output = 'hex'
-SET TimeZone = 'UTC' SET lc_monetary = 'C' AS $$
-DECLARE
-    key_columns text[];
-    live text := reprieve.live_sql(link.child, 'c');
-    changed bigint;
-    word text := CASE link.action WHEN 'n' THEN 'NULL' ELSE 'DEFAULT' END;
-BEGIN
-    SELECT array_agg(a.attname::text ORDER BY k.place) INTO key_columns
-    FROM pg_index i, unnest(i.indkey) WITH ORDINALITY AS k(attnum, place), pg_attribute a
-    WHERE i.indrelid = link.child AND i.indisprimary AND k.place <= i.indnkeyatts
-      AND a.attrelid = i.indrelid AND a.attnum = k.attnum;
-    IF key_columns IS NULL THEN
-        key_columns := (reprieve.row_sql(link.child, 'c')).columns;
-    END IF;
-    -- Locked first, so that what is remembered is what the update then finds.
-    EXECUTE format('SELECT FROM %s c, %s p WHERE p.ctid = ANY ($1) AND %s AND %s FOR UPDATE OF c',
-                   link.child_sql, link.parent_sql, link.match_sql, live) USING parents;
-    EXECUTE format('INSERT INTO reprieve.relinks (deletion_id, relid, key_columns, key_data, columns, old_data, new_data)'
-                   ' SELECT $2, %s, %L, %s, %L, %s, %s FROM %s c, %s p WHERE p.ctid = ANY ($1) AND %s AND %s',
-                   link.child, key_columns, reprieve.values_sql('c', key_columns), link.set_columns,
-                   reprieve.values_sql('c', link.set_columns), reprieve.assigned_sql(link),
-                   link.child_sql, link.parent_sql, link.match_sql, live) USING parents, id;
-    GET DIAGNOSTICS changed = ROW_COUNT;
-    PERFORM reprieve.count_deletion(id, link.child, 0, changed);
-END $$;
+-- The columns by which a row is found again: its primary key, or all of them.
+CREATE OR REPLACE FUNCTION reprieve.row_key(relid oid) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce((SELECT array_agg(a.attname::text ORDER BY k.place)
+                     FROM pg_index i, unnest(i.indkey) WITH ORDINALITY AS k(attnum, place), pg_attribute a
+                     WHERE i.indrelid = relid AND i.indisprimary AND k.place <= i.indnkeyatts
+                       AND a.attrelid = i.indrelid AND a.attnum = k.attnum),
+                    (reprieve.row_sql(relid, 'c')).columns)
+$$;
 
 -- What SET NULL / SET DEFAULT writes, as a text array.
 CREATE OR REPLACE FUNCTION reprieve.assigned_sql(link reprieve.links) RETURNS text
@@ -107,6 +87,57 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     JOIN pg_attribute a ON a.attrelid = (link).child AND a.attname = u.name
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 $$;
+
+-- The INSERT that remembers what SET NULL / SET DEFAULT is about to change in the children `c` of `source`; $1 is the deletion.
+CREATE OR REPLACE FUNCTION reprieve.remember_sql(link reprieve.links, source text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('INSERT INTO reprieve.relinks (deletion_id, relid, key_columns, key_data, columns, old_data, new_data)'
+                  ' SELECT $1, %s, %L, %s, %L, %s, %s FROM %s',
+                  (link).child, k, reprieve.values_sql('c', k), (link).set_columns,
+                  reprieve.values_sql('c', (link).set_columns), reprieve.assigned_sql(link), source)
+    FROM reprieve.row_key((link).child) AS k
+$$;
+
+-- SET NULL / SET DEFAULT of marked parents: remembers what it is about to change.
+CREATE OR REPLACE FUNCTION reprieve.relink(link reprieve.links, id bigint, parents tid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = '1' SET bytea_output = 'hex'
+SET TimeZone = 'UTC' SET lc_monetary = 'C' AS $$
+DECLARE
+    source text := format('%s c, %s p WHERE p.ctid = ANY ($2) AND %s AND %s', link.child_sql, link.parent_sql, link.match_sql,
+                          reprieve.live_sql(link.child, 'c'));
+    changed bigint;
+BEGIN
+    -- Locked first, so that what is remembered is what the update then finds.
+    EXECUTE format('SELECT $1 FROM %s FOR UPDATE OF c', source) USING id, parents;
+    EXECUTE reprieve.remember_sql(link, source) USING id, parents;
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    PERFORM reprieve.count_deletion(id, link.child, 0, changed);
+END $$;
+
+-- BEFORE DELETE ROW of an enabled parent that leaves physically: PostgreSQL's own SET NULL / SET DEFAULT comes next.
+CREATE OR REPLACE FUNCTION reprieve.remember_relinks() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = '1' SET bytea_output = 'hex'
+SET TimeZone = 'UTC' SET lc_monetary = 'C' AS $$
+DECLARE
+    link reprieve.links;
+    source text;
+    changed bigint;
+BEGIN
+    SELECT l.* INTO link FROM reprieve.links l WHERE l.conoid = TG_ARGV[0]::oid;
+    IF NOT FOUND THEN
+        RETURN OLD;
+    END IF;
+    source := format('%s c, (SELECT ($2).*) AS p WHERE %s AND %s', link.child_sql, link.match_sql, reprieve.live_sql(link.child, 'c'));
+    EXECUTE format('SELECT $1 FROM %s FOR UPDATE OF c', source) USING 0::bigint, OLD;
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    IF changed > 0 THEN
+        EXECUTE reprieve.remember_sql(link, source) USING reprieve.begin_deletion_v1(NULL), OLD;
+        PERFORM reprieve.count_deletion(reprieve.open_deletion(), link.child, 0, changed);
+    END IF;
+    RETURN OLD;
+END $$;
 
 -- The condition under which a row of this table exists for clients.
 CREATE OR REPLACE FUNCTION reprieve.live_sql(relid oid, alias text) RETURNS text

@@ -144,6 +144,7 @@ BEGIN
     END IF;
     EXECUTE format('CREATE OR REPLACE FUNCTION reprieve.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER '
                    'SET search_path = pg_catalog, pg_temp AS %L', name, body);
+    EXECUTE format('REVOKE ALL ON FUNCTION reprieve.%I() FROM PUBLIC', name);
 END $$;
 
 -- True if an UPDATE changes one of the columns, byte for byte: not every type has an equality.
@@ -257,7 +258,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
              JOIN pg_attribute pa ON pa.attrelid = x.confrelid AND pa.attnum = u.pk
          ) AS k
     WHERE x.contype = 'f' AND x.conparentid = 0
-      AND EXISTS (SELECT FROM reprieve.tables t WHERE t.mode = 'mark' AND t.relid IN (x.conrelid, x.confrelid))
+      AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid IN (x.conrelid, x.confrelid)
+                  AND (t.mode = 'mark' OR (t.relid = x.confrelid AND x.confdeltype IN ('n', 'd'))))
       AND (relids IS NULL OR x.conrelid = ANY (relids) OR x.confrelid = ANY (relids))
 $$;
 
@@ -315,6 +317,10 @@ END $f$, reprieve.values_sql('c', link.child_columns), link.parent_sql, link.mat
         PERFORM reprieve.ensure_trigger(link.child, '~reprieve_' || name || '_update', 'AFTER UPDATE OF ' || child_list,
             format('%sFOR EACH ROW WHEN ((%s) AND (%s)) EXECUTE FUNCTION reprieve.%I()', timing, reprieve.moved_sql(link.child_columns), present, name));
     END IF;
+    IF link.action IN ('n', 'd') AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.parent) THEN
+        PERFORM reprieve.ensure_trigger(link.parent, '~reprieve_remember_' || link.conoid, 'BEFORE DELETE',
+            format('FOR EACH ROW EXECUTE FUNCTION reprieve.remember_relinks(%s)', link.conoid));
+    END IF;
     IF EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.child AND t.mode = 'mark') THEN
         name := 'unhang_' || link.conoid;
         PERFORM reprieve.ensure_function(name, format($f$
@@ -367,10 +373,10 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     link reprieve.links;
     gone record;
+    wanted oid[] := ARRAY(SELECT r.conoid FROM reprieve.read_links(relids) r);
 BEGIN
     FOR gone IN SELECT l.conoid, l.parent, l.child FROM reprieve.links l
-                WHERE (relids IS NULL OR l.parent = ANY (relids) OR l.child = ANY (relids))
-                  AND NOT EXISTS (SELECT FROM reprieve.read_links(ARRAY[l.parent, l.child]) r WHERE r.conoid = l.conoid) LOOP
+                WHERE (relids IS NULL OR l.parent = ANY (relids) OR l.child = ANY (relids)) AND l.conoid <> ALL (wanted) LOOP
         PERFORM reprieve.drop_link(gone.conoid, gone.parent, gone.child);
         DELETE FROM reprieve.links l WHERE l.conoid = gone.conoid;
     END LOOP;
@@ -395,4 +401,7 @@ BEGIN
         END LOOP;
         EXECUTE format('DROP FUNCTION reprieve.%I()', f.proname);
     END LOOP;
+    IF EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = parent AND g.tgname = '~reprieve_remember_' || conoid) THEN
+        EXECUTE format('DROP TRIGGER %I ON %s', '~reprieve_remember_' || conoid, reprieve.qualified(parent));
+    END IF;
 END $$;

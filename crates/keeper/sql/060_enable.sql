@@ -124,7 +124,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         WHEN c.relpersistence = 't' THEN 'is a temporary table'
         WHEN n.nspname IN ('pg_catalog', 'information_schema', 'reprieve', 'pg_toast') OR n.nspname ~ '^pg_(temp|toast)' THEN 'is a system table'
         WHEN EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
-            THEN 'belongs to an extension' END
+            THEN 'belongs to an extension'
+        WHEN NOT pg_has_role(c.relowner, 'USAGE') THEN 'belongs to a role whose rights the keeper''s role has not' END
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relid
 $$;
 

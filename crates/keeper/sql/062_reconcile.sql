@@ -79,6 +79,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                                            AND NOT m.attisdropped)))
 $$;
 
+-- True if adding our columns and index takes no time that anybody notices. Larger tables begin to be marked when
+-- somebody enables them, with the index built online.
+CREATE OR REPLACE FUNCTION reprieve.small(relid oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT coalesce(pg_relation_size(relid) < 16 * 1024 * 1024, true) $$;
+
 -- Judges one table again and repairs what is ours on it. True if its mode changed.
 CREATE OR REPLACE FUNCTION reprieve.reconcile_table(relid oid, requested text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -89,6 +94,13 @@ DECLARE
 BEGIN
     SELECT t.* INTO old FROM reprieve.tables t WHERE t.relid = relid;
     SELECT d.* INTO verdict FROM reprieve.decide(relid, requested) AS d;
+    IF verdict.mode = 'mark' AND old.mode IS DISTINCT FROM 'mark' AND NOT reprieve.small(relid) THEN
+        IF old IS NULL THEN
+            RETURN false;
+        END IF;
+        verdict.mode := 'bin';
+        verdict.reason := 'marking would be exact now, but the table is large: enable it again to mark';
+    END IF;
     PERFORM reprieve.set_mode(relid, requested, verdict.mode, verdict.reason);
     IF old.mode IS DISTINCT FROM verdict.mode THEN
         INSERT INTO reprieve.acts (verb, target, result)
