@@ -250,3 +250,55 @@ fn tell_log(cluster: &PrivateCluster) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn answers(cluster: &PrivateCluster) -> bool {
+        match shop::connect(&cluster.url("postgres")).await {
+            Ok(client) => shop::first_row(&client, "SELECT 1").await == Ok(vec!["1".to_owned()]),
+            Err(_) => false,
+        }
+    }
+
+    #[tokio::test]
+    async fn private_servers_run_side_by_side_and_leave_nothing() {
+        let start = || PrivateCluster::start(&ClusterOptions::default());
+        let (one, two) = tokio::join!(
+            tokio::task::spawn_blocking(start),
+            tokio::task::spawn_blocking(start)
+        );
+        let (mut one, two) = (one.unwrap().unwrap(), two.unwrap().unwrap());
+        assert_ne!(one.port(), two.port());
+        assert!(answers(&one).await && answers(&two).await);
+        one.crash();
+        assert!(!answers(&one).await && answers(&two).await);
+        one.restart().unwrap();
+        assert!(answers(&one).await);
+        let left = [one.directory().to_path_buf(), two.directory().to_path_buf()];
+        let processes = [one.pid().unwrap(), two.pid().unwrap()];
+        drop((one, two));
+        assert!(left.iter().all(|directory| !directory.exists()));
+        for pid in processes {
+            assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+        }
+    }
+
+    #[test]
+    fn a_server_that_cannot_start_says_why_and_leaves_nothing() {
+        let settings = vec![("shared_buffers".to_owned(), "a lot".to_owned())];
+        let error = PrivateCluster::start(&ClusterOptions {
+            settings,
+            ..ClusterOptions::default()
+        });
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("shared_buffers"), "{error}");
+        let programs = Some("/nowhere".into());
+        let error = PrivateCluster::start(&ClusterOptions {
+            programs,
+            ..ClusterOptions::default()
+        });
+        assert!(error.unwrap_err().to_string().contains("initdb"));
+    }
+}
