@@ -99,7 +99,7 @@ struct Entry {
 /// Databases by name.
 pub struct Databases {
     /// `None`: no keeper anywhere, everything is relayed as it is.
-    settings: ArcSwap<Option<KeeperSettings>>,
+    settings: watch::Sender<Option<Arc<KeeperSettings>>>,
     metrics: Arc<Metrics>,
     entries: Mutex<HashMap<String, Entry>>,
 }
@@ -107,19 +107,23 @@ pub struct Databases {
 impl Databases {
     pub fn new(settings: Option<KeeperSettings>, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
-            settings: ArcSwap::from_pointee(settings),
+            settings: watch::Sender::new(settings.map(Arc::new)),
             metrics,
             entries: Mutex::default(),
         })
     }
 
-    /// For databases that are opened, or connected to again, from now on.
+    /// Open databases connect again with the new settings. Whether there is a keeper at all is
+    /// decided once: clients that are being served rely on it.
     pub fn reconfigure(&self, settings: Option<KeeperSettings>) {
-        self.settings.store(Arc::new(settings));
+        let Some(settings) = settings.filter(|_| self.has_keeper()) else {
+            return;
+        };
+        self.settings.send_replace(Some(Arc::new(settings)));
     }
 
-    pub(crate) fn settings(&self) -> Option<KeeperSettings> {
-        Option::clone(&self.settings.load())
+    pub(crate) fn watch_settings(&self) -> watch::Receiver<Option<Arc<KeeperSettings>>> {
+        self.settings.subscribe()
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
@@ -127,7 +131,7 @@ impl Databases {
     }
 
     fn has_keeper(&self) -> bool {
-        self.settings.load().is_some()
+        self.settings.borrow().is_some()
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {

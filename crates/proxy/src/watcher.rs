@@ -22,6 +22,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// For one call of the keeper.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(60);
+const ENABLE_PAUSE: Duration = Duration::from_secs(30);
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Of the lease: what a slow answer and clocks may cost us.
@@ -31,6 +32,8 @@ const LEASE_MARGIN: Duration = Duration::from_secs(5);
 enum Over {
     /// The last client left a while ago.
     Unused,
+    /// The settings are others now.
+    Reconfigured,
     Failed(String),
 }
 
@@ -57,18 +60,17 @@ pub(crate) async fn watch(databases: Weak<Databases>, database: Arc<Database>) {
         let Some(registry) = databases.upgrade() else {
             return;
         };
-        let Some(settings) = registry.settings() else {
-            watcher.database.publish(CatalogState::NotInstalled);
-            watcher.database.serve(watcher.database.wanted());
-            return;
-        };
         let before = watcher.lease_ends;
-        let over = watcher.connected(&registry, &settings).await;
+        let over = watcher.connected(&registry).await;
         if watcher.lease_ends > before {
             backoff = BACKOFF_MIN;
         }
         let pause = match over {
             Over::Unused => Duration::ZERO,
+            Over::Reconfigured => {
+                watcher.enabling = false;
+                continue;
+            }
             Over::Failed(reason) => {
                 watcher.degrade(&reason);
                 backoff
@@ -98,23 +100,27 @@ struct Watcher {
 
 impl Watcher {
     /// One connection, from opening to its end.
-    async fn connected(&mut self, registry: &Databases, settings: &KeeperSettings) -> Over {
-        match self.follow(registry, settings).await {
-            Ok(()) => Over::Unused,
-            Err(over) => over,
+    async fn connected(&mut self, registry: &Databases) -> Over {
+        let mut changes = registry.watch_settings();
+        let Some(settings) = changes.borrow_and_update().clone() else {
+            return Over::Failed("no keeper is configured".to_owned());
+        };
+        tokio::select! {
+            over = self.follow(registry, &settings) => over.map_or_else(|over| over, |()| Over::Unused),
+            Ok(()) = changes.changed() => Over::Reconfigured,
         }
     }
 
     async fn follow(
         &mut self,
         registry: &Databases,
-        settings: &KeeperSettings,
+        settings: &Arc<KeeperSettings>,
     ) -> Result<(), Over> {
         let name = self.database.name();
         let mut keeper = call("connecting", Keeper::connect(&settings.config, name)).await?;
         let mut installed = call("looking for the keeper", keeper.installed()).await?;
         if settings.auto_install && installed < Some(keeper::KEEPER_VERSION) {
-            installed = Some(self.install(&mut keeper).await?);
+            installed = self.install(&mut keeper).await?.or(installed);
         }
         // Who configures no tables leaves to others what they configured.
         if installed.is_some() && settings.tables != TableSettings::default() {
@@ -124,10 +130,8 @@ impl Watcher {
             )
             .await?;
             if !std::mem::replace(&mut self.enabling, true) {
-                let (settings, name) = (settings.clone(), name.to_owned());
-                // A thread of its own: the keeper's future cannot move between threads.
-                let runtime = tokio::runtime::Handle::current();
-                tokio::task::spawn_blocking(move || runtime.block_on(enable(settings, name)));
+                let enable = enable(Arc::clone(settings), name.to_owned(), self.users.clone());
+                tokio::spawn(enable);
             }
         }
         let mut bell = call("listening", keeper.watch(settings.sidecar.lease / 3)).await?;
@@ -144,14 +148,26 @@ impl Watcher {
         }
     }
 
-    async fn install(&self, keeper: &mut Keeper) -> Result<u32, Over> {
-        let report = within(INSTALL_TIMEOUT, "installing", keeper.install()).await?;
+    /// `None`: we may not. Then nothing is enabled here, and clients are served as they are.
+    async fn install(&self, keeper: &mut Keeper) -> Result<Option<u32>, Over> {
         let database = self.database.name();
+        let report = match timeout(INSTALL_TIMEOUT, keeper.install()).await {
+            Ok(Err(error @ KeeperError::Denied { .. })) => {
+                let hint = error.hint();
+                tracing::error!(database, %error, hint, "keeper not installed");
+                return Ok(None);
+            }
+            Ok(result) => result?,
+            Err(_) => {
+                let text = format!("installing: no answer within {INSTALL_TIMEOUT:?}");
+                return Err(Over::Failed(text));
+            }
+        };
         tracing::info!(database, version = report.version, "keeper installed");
         for shortcoming in report.shortcomings {
             tracing::warn!(database, "{shortcoming}");
         }
-        Ok(report.version)
+        Ok(Some(report.version))
     }
 
     /// Reads the catalog, serves by it, says so, and lets tables that waited for us begin to mark.
@@ -243,27 +259,37 @@ async fn unused(users: &mut watch::Receiver<usize>) {
     }
 }
 
-/// Applies `tables.enable` to the tables that exist. On a connection of its own: it waits for the
-/// sidecars to follow, this one included.
-async fn enable(settings: KeeperSettings, database: String) {
-    let run = async {
-        let mut keeper = Keeper::connect(&settings.config, &database).await?;
-        keeper.enable_configured(&mut |_| {}).await
-    };
-    match run.await {
-        Ok(states) => {
-            tracing::info!(database, tables = states.len(), "tables.enable applied");
-            for state in states {
-                tracing::debug!(
-                    database,
-                    table = state.table,
-                    mode = state.mode,
-                    "{}",
-                    state.reason
-                );
+/// Applies `tables.enable` to the tables that exist; again where somebody kept them locked. On a
+/// connection of its own: it waits for the sidecars to follow, this one included.
+async fn enable(settings: Arc<KeeperSettings>, database: String, users: watch::Receiver<usize>) {
+    while *users.borrow() > 0 {
+        let run = async {
+            let mut keeper = Keeper::connect(&settings.config, &database).await?;
+            keeper.enable_configured(&mut |_| {}).await
+        };
+        match run.await {
+            Ok(states) => {
+                for state in states {
+                    let (table, mode) = (state.table, state.mode);
+                    tracing::info!(
+                        database,
+                        table,
+                        mode,
+                        reason = state.reason,
+                        "table enabled"
+                    );
+                }
+                return;
+            }
+            Err(error) if error.is_transient() => {
+                tracing::warn!(database, %error, "tables.enable is applied again soon");
+            }
+            Err(error) => {
+                tracing::error!(database, %error, "tables.enable could not be applied");
+                return;
             }
         }
-        Err(error) => tracing::warn!(database, %error, "tables.enable could not be applied"),
+        sleep(ENABLE_PAUSE).await;
     }
 }
 
@@ -271,17 +297,11 @@ async fn call<T>(
     doing: &str,
     future: impl Future<Output = Result<T, KeeperError>>,
 ) -> Result<T, Over> {
-    within(CALL_TIMEOUT, doing, future).await
-}
-
-async fn within<T>(
-    limit: Duration,
-    doing: &str,
-    future: impl Future<Output = Result<T, KeeperError>>,
-) -> Result<T, Over> {
-    match timeout(limit, future).await {
+    match timeout(CALL_TIMEOUT, future).await {
         Ok(result) => Ok(result?),
-        Err(_) => Err(Over::Failed(format!("{doing}: no answer within {limit:?}"))),
+        Err(_) => Err(Over::Failed(format!(
+            "{doing}: no answer within {CALL_TIMEOUT:?}"
+        ))),
     }
 }
 
