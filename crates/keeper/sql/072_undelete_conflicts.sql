@@ -12,7 +12,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                    (SELECT string_agg(format(', t.%I', c), '' ORDER BY i) FROM unnest(column_names) WITH ORDINALITY AS u(c, i)),
                    reprieve.from_clause($1), reprieve.chosen('t', $1, 't', picked)) END,
         CASE WHEN w.graves > 0 OR picked THEN
-            format('SELECT g.relid, ''g''::"char", g.tid, g.deletion_id%s FROM (SELECT g.ctid AS tid, g.* FROM reprieve.graveyard g'
+            format('SELECT g.relid AS leaf, ''g''::"char" AS source, g.tid, g.deletion_id%s FROM (SELECT g.ctid AS tid, g.* FROM reprieve.graveyard g'
                    ' WHERE %s OFFSET 0) g',
                    (SELECT string_agg(', ' || reprieve.grave_column('g', $1, c, NULL) || format(' AS %I', c), '' ORDER BY i)
                       FROM unnest(column_names) WITH ORDINALITY AS u(c, i)),

@@ -265,7 +265,8 @@ RETURNS TABLE(table_name text, restored bigint, relinked bigint, skipped bigint,
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 SET row_security = off SET jit = off SET enable_nestloop = on
 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = '1' SET bytea_output = 'hex'
-SET TimeZone = 'UTC' SET lc_monetary = 'C' SET xmloption = 'content' SET standard_conforming_strings = on AS $$
+SET TimeZone = 'UTC' SET lc_monetary = 'C' SET xmloption = 'content' SET standard_conforming_strings = on
+SET quote_all_identifiers = off AS $$
 #variable_conflict use_column
 DECLARE
     act xid8 := pg_current_xact_id();
@@ -296,6 +297,9 @@ BEGIN
         PERFORM reprieve.undelete_picked(ids, act, mode, by_row);
     END IF;
     SELECT coalesce(jsonb_agg(v), '[]') INTO lines FROM reprieve.undelete_verdict(ids, act, by_row) v;
+    -- Parents that came along may have belonged to other deletions.
+    ids := ARRAY(SELECT unnest(ids) UNION SELECT p.deletion_id FROM reprieve.undelete_picks p
+                  WHERE p.act = pg_current_xact_id() AND p.blocked IS NULL ORDER BY 1);
     DELETE FROM reprieve.undelete_tables w WHERE w.act = pg_current_xact_id();
     DELETE FROM reprieve.undelete_picks p WHERE p.act = pg_current_xact_id();
     SELECT count(*) FILTER (WHERE l.verdict <> 'COMPLETE') AS incomplete, coalesce(sum(l.restored), 0)::bigint AS restored,
