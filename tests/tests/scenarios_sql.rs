@@ -1,0 +1,354 @@
+//! What takes two sessions, cursors or transactions, against the oracle.
+
+use std::sync::LazyLock;
+use std::thread::sleep;
+use std::time::Duration;
+
+use tests::client::{Client, Got};
+use tests::compare::{difference, line, lines};
+use tests::front;
+use tests::message::Detail;
+use tests::{Pair, Target};
+
+static PAIR: LazyLock<Pair> = LazyLock::new(|| Pair::start("*.*"));
+
+/// Two sessions of the same application, and what they saw.
+struct Story {
+    sessions: Vec<Client>,
+    seen: Vec<String>,
+}
+
+impl Story {
+    /// Runs one Query in a session and writes the answer down.
+    fn says(&mut self, session: usize, sql: &str) {
+        self.seen.push(format!("{session}: {sql}"));
+        let messages = self.sessions[session].query(sql);
+        self.seen.extend(lines(&messages, Detail::Meaning));
+    }
+
+    /// Sends one Query that must wait for a lock.
+    fn waits(&mut self, session: usize, sql: &str) {
+        self.seen.push(format!("{session} waits: {sql}"));
+        self.sessions[session].send(&front::query(sql));
+        let got = self.sessions[session].recv(Duration::from_millis(300));
+        assert_eq!(
+            got,
+            Got::Quiet,
+            "{sql} did not wait: {}",
+            line(&got, Detail::Meaning)
+        );
+    }
+
+    /// The answer to what waited.
+    fn gets(&mut self, session: usize) {
+        let messages = self.sessions[session].until_ready();
+        self.seen.extend(lines(&messages, Detail::Meaning));
+    }
+}
+
+/// Runs the same story on both sides and compares what it wrote down. Returns the database's name, for a look behind.
+fn same(name: &str, setup: &str, story: impl Fn(&mut Story)) {
+    PAIR.create_database(name);
+    let mut told = Vec::new();
+    for (target, settle) in [(PAIR.plain().target(), false), (PAIR.tried(), true)] {
+        connect(&target, name).run(setup);
+        if settle {
+            PAIR.settle(name);
+        }
+        let sessions = vec![connect(&target, name), connect(&target, name)];
+        let mut one = Story {
+            sessions,
+            seen: Vec::new(),
+        };
+        story(&mut one);
+        told.push(one.seen);
+    }
+    if let Some(difference) = difference(&told[0], &told[1]) {
+        panic!("{name}\n{difference}");
+    }
+}
+
+fn connect(target: &Target, database: &str) -> Client {
+    Client::connect(target, "clerk", database).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// How many rows of a table are tombstones. What a story is about must have happened, not only looked right.
+fn tombstones(database: &str, table: &str) -> usize {
+    if PAIR.proxy().is_none() {
+        return usize::MAX;
+    }
+    let mut superuser = PAIR.behind().superuser(database);
+    let count = superuser.value(&format!(
+        "SELECT count(*) FROM {table} WHERE deleted_at IS NOT NULL"
+    ));
+    count.parse().expect("a count")
+}
+
+const ITEMS: &str = "CREATE TABLE t (id int PRIMARY KEY, v int, name text);
+    INSERT INTO t SELECT n, n * 10, 'name ' || n FROM generate_series(1, 5) n;";
+
+#[test]
+fn s14a_tags_count_deleted_rows_once() {
+    same("s14a", ITEMS, |story| {
+        story.says(0, "DELETE FROM t WHERE id <= 3");
+        story.says(0, "DELETE FROM t WHERE id <= 3");
+        story.says(0, "SELECT * FROM t ORDER BY id");
+    });
+    assert!(tombstones("s14a", "t") >= 3);
+}
+
+#[test]
+fn s14a_cascades_are_not_counted() {
+    let setup = "CREATE TABLE p (id int PRIMARY KEY);
+        CREATE TABLE c (id int PRIMARY KEY, p_id int REFERENCES p ON DELETE CASCADE);
+        INSERT INTO p SELECT generate_series(1, 3); INSERT INTO c SELECT n, 1 + n % 3 FROM generate_series(1, 9) n;";
+    same("s14a_cascade", setup, |story| {
+        story.says(0, "DELETE FROM p WHERE id = 1");
+        story.says(1, "SELECT * FROM c ORDER BY id");
+        story.says(1, "INSERT INTO c VALUES (100, 1)");
+    });
+    assert!(tombstones("s14a_cascade", "c") >= 3);
+}
+
+#[test]
+fn s15c_where_current_of() {
+    same("s15c", ITEMS, |story| {
+        story.says(0, "BEGIN");
+        story.says(
+            0,
+            "DECLARE k CURSOR FOR SELECT * FROM t WHERE v > 0 FOR UPDATE",
+        );
+        story.says(0, "FETCH k");
+        story.says(0, "DELETE FROM t WHERE CURRENT OF k");
+        story.says(0, "DELETE FROM t WHERE CURRENT OF k");
+        story.says(0, "FETCH k");
+        story.says(0, "DELETE FROM t WHERE CURRENT OF k RETURNING id");
+        story.says(0, "COMMIT");
+        story.says(1, "SELECT id FROM t ORDER BY id");
+    });
+}
+
+#[test]
+fn s15f_a_cursor_keeps_its_snapshot() {
+    same("s15f", ITEMS, |story| {
+        story.says(0, "BEGIN");
+        story.says(0, "DECLARE k CURSOR FOR SELECT id FROM t ORDER BY id");
+        story.says(0, "FETCH k");
+        story.says(0, "DELETE FROM t WHERE id = 2");
+        story.says(0, "FETCH ALL k");
+        story.says(0, "SELECT id FROM t ORDER BY id");
+        story.says(0, "COMMIT");
+    });
+    assert!(tombstones("s15f", "t") >= 1);
+}
+
+#[test]
+fn s15d_delete_in_batches_ends() {
+    same(
+        "s15d",
+        "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 25)",
+        |story| {
+            for _ in 0..4 {
+                story.says(0, "DELETE FROM t WHERE ctid = ANY(ARRAY(SELECT ctid FROM t ORDER BY id LIMIT 10))");
+            }
+            story.says(0, "SELECT count(*) FROM t");
+        },
+    );
+}
+
+#[test]
+fn s17a_two_workers_take_two_jobs() {
+    let take = "DELETE FROM jobs WHERE id = (SELECT id FROM jobs ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1) RETURNING *";
+    same(
+        "s17a",
+        "CREATE TABLE jobs (id int PRIMARY KEY); INSERT INTO jobs VALUES (1), (2)",
+        |story| {
+            story.says(0, "BEGIN");
+            story.says(0, take);
+            story.says(1, take);
+            story.says(0, "COMMIT");
+            story.says(0, take);
+        },
+    );
+}
+
+#[test]
+fn s19a_the_second_delete_waits_and_finds_nothing() {
+    same("s19a", ITEMS, |story| {
+        story.says(0, "BEGIN");
+        story.says(0, "DELETE FROM t WHERE id = 1");
+        story.waits(1, "DELETE FROM t WHERE id = 1");
+        story.says(0, "COMMIT");
+        story.gets(1);
+    });
+    assert!(tombstones("s19a", "t") >= 1);
+}
+
+#[test]
+fn s19b_an_update_waits_for_a_delete() {
+    same("s19b", ITEMS, |story| {
+        story.says(0, "BEGIN");
+        story.says(0, "DELETE FROM t WHERE id = 1");
+        story.waits(1, "UPDATE t SET v = v + 1 WHERE id = 1");
+        story.says(0, "COMMIT");
+        story.gets(1);
+        story.says(0, "BEGIN");
+        story.says(0, "DELETE FROM t WHERE id = 2");
+        story.waits(1, "UPDATE t SET v = v + 1 WHERE id = 2 RETURNING v");
+        story.says(0, "ROLLBACK");
+        story.gets(1);
+    });
+}
+
+#[test]
+fn s19c_a_delete_judges_its_condition_again() {
+    same("s19c", ITEMS, |story| {
+        story.says(0, "BEGIN");
+        story.says(0, "UPDATE t SET v = 99 WHERE id = 1");
+        story.waits(1, "DELETE FROM t WHERE v = 10");
+        story.says(0, "COMMIT");
+        story.gets(1);
+        story.says(1, "SELECT id, v FROM t ORDER BY id");
+    });
+}
+
+#[test]
+fn s19d_above_read_committed_the_second_writer_fails() {
+    same("s19d", ITEMS, |story| {
+        story.says(1, "BEGIN ISOLATION LEVEL REPEATABLE READ");
+        story.says(1, "SELECT count(*) FROM t");
+        story.says(0, "DELETE FROM t WHERE id = 1");
+        story.says(1, "SELECT count(*) FROM t");
+        story.says(1, "DELETE FROM t WHERE id = 1");
+        story.says(1, "ROLLBACK");
+    });
+}
+
+#[test]
+fn s7_a_child_waits_for_the_delete_of_its_parent() {
+    let setup = "CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p VALUES (1), (2);
+        CREATE TABLE c (id int PRIMARY KEY, p_id int REFERENCES p);";
+    same("s7", setup, |story| {
+        story.says(0, "BEGIN");
+        story.says(0, "DELETE FROM p WHERE id = 1");
+        story.waits(1, "INSERT INTO c VALUES (10, 1)");
+        story.says(0, "COMMIT");
+        story.gets(1);
+        story.says(1, "BEGIN");
+        story.says(1, "INSERT INTO c VALUES (20, 2)");
+        story.waits(0, "DELETE FROM p WHERE id = 2");
+        story.says(1, "COMMIT");
+        story.gets(0);
+    });
+}
+
+#[test]
+fn s20_rollback_leaves_nothing() {
+    same("s20", ITEMS, |story| {
+        story.says(0, "BEGIN");
+        story.says(0, "SAVEPOINT s");
+        story.says(0, "DELETE FROM t");
+        story.says(0, "ROLLBACK TO s");
+        story.says(0, "COMMIT");
+        story.says(1, "SELECT count(*) FROM t");
+        story.says(0, "DELETE FROM t WHERE id = 1; SELECT 1/0");
+        story.says(1, "SELECT count(*) FROM t");
+    });
+    if PAIR.proxy().is_some() {
+        let mut superuser = PAIR.behind().superuser("s20");
+        assert_eq!(
+            superuser.value("SELECT count(*) FROM reprieve.deletions"),
+            "0"
+        );
+        assert_eq!(tombstones("s20", "t"), 0);
+    }
+}
+
+#[test]
+fn s20_prepared_transactions_delete_when_they_are_committed() {
+    same("s20_two_phase", ITEMS, |story| {
+        story.says(0, "BEGIN");
+        story.says(0, "DELETE FROM t WHERE id < 3");
+        story.says(0, "PREPARE TRANSACTION 's20'");
+        story.says(1, "SELECT count(*) FROM t");
+        story.says(1, "COMMIT PREPARED 's20'");
+        story.says(0, "SELECT count(*) FROM t");
+    });
+}
+
+#[test]
+fn s24b_prepared_before_enabling() {
+    if PAIR.proxy().is_none() {
+        return;
+    }
+    // Not an oracle story: the table is enabled in the middle.
+    let database = "s24b";
+    PAIR.create_database(database);
+    let target = PAIR.tried();
+    let mut app = connect(&target, database);
+    app.run(ITEMS);
+    PAIR.settle(database);
+    let mut admin = PAIR
+        .proxy()
+        .expect("there is a proxy")
+        .connect_admin(database);
+    admin.run("DISABLE SOFT DELETE ON t");
+    app.run("PREPARE q AS SELECT * FROM t ORDER BY id");
+    assert_eq!(app.run("EXECUTE q").len(), 5);
+    admin.run("ENABLE SOFT DELETE ON t");
+    PAIR.settle(database);
+    assert_eq!(app.run("EXECUTE q").len(), 5);
+    assert_eq!(app.command("DELETE FROM t WHERE id = 1"), "DELETE 1");
+    assert_eq!(
+        app.run("EXECUTE q"),
+        ["2|20|name 2", "3|30|name 3", "4|40|name 4", "5|50|name 5"]
+    );
+}
+
+#[test]
+fn a_new_table_is_enabled_for_all_sessions() {
+    same("new_table", "SELECT 1", |story| {
+        story.says(0, ITEMS);
+        story.says(1, "SELECT count(*) FROM t");
+        sleep(Duration::from_millis(500));
+        story.says(1, "DELETE FROM t WHERE id = 1 RETURNING *");
+        story.says(0, "SELECT * FROM t ORDER BY id");
+        story.says(0, "ALTER TABLE t ADD extra text DEFAULT 'e'");
+        story.says(1, "DELETE FROM t WHERE id = 2 RETURNING *");
+        story.says(0, "TABLE t");
+        story.says(1, "DROP TABLE t");
+        story.says(0, "TABLE t");
+    });
+}
+
+#[test]
+fn temporary_tables_of_one_session_hide_tables_for_it_alone() {
+    same("temporary", ITEMS, |story| {
+        story.says(0, "CREATE TEMP TABLE t (other text)");
+        story.says(0, "INSERT INTO t VALUES ('mine')");
+        story.says(0, "SELECT * FROM t");
+        story.says(1, "DELETE FROM t WHERE id = 1");
+        story.says(0, "DELETE FROM t");
+        story.says(0, "SELECT count(*) FROM public.t");
+        story.says(0, "DROP TABLE pg_temp.t");
+        story.says(0, "SELECT id FROM t ORDER BY id");
+    });
+}
+
+#[test]
+fn the_search_path_moves() {
+    let setup = "CREATE SCHEMA a; CREATE SCHEMA b; CREATE TABLE a.t (id int PRIMARY KEY); CREATE TABLE b.t (id int PRIMARY KEY, x text);
+        INSERT INTO a.t VALUES (1), (2); INSERT INTO b.t VALUES (1, 'x'), (2, 'y');";
+    same("search_path", setup, |story| {
+        story.says(0, "SET search_path = a");
+        story.says(0, "DELETE FROM t WHERE id = 1 RETURNING *");
+        story.says(
+            0,
+            "BEGIN; SET LOCAL search_path = b; DELETE FROM t WHERE id = 2 RETURNING *; ROLLBACK",
+        );
+        story.says(0, "SELECT * FROM t");
+        story.says(0, "SELECT set_config('search_path', 'b', false)");
+        story.says(0, "SELECT * FROM t ORDER BY id");
+        story.says(1, "SELECT * FROM t");
+    });
+}
