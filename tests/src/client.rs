@@ -10,7 +10,7 @@ use crate::front;
 use crate::message::Message;
 
 /// How long any reply may take.
-pub const REPLY_TIME_MAX: Duration = Duration::from_secs(20);
+pub const REPLY_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Where a server, or the proxy, listens.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,246 @@
+//! The admin port: what was deleted comes back, and only to those who may.
+
+use std::sync::LazyLock;
+
+use tests::pair::settle;
+use tests::{Client, Cluster, Proxy};
+
+/// The cluster is dropped after the proxy in front of it.
+struct Shop {
+    proxy: Proxy,
+    cluster: Cluster,
+}
+
+static SHOP: LazyLock<Shop> = LazyLock::new(|| {
+    let cluster = Cluster::start();
+    let proxy = Proxy::start(cluster.port(), "*.*");
+    Shop { proxy, cluster }
+});
+
+const FAMILY: &str = "CREATE TABLE p (id int PRIMARY KEY, name text);
+    CREATE TABLE c (id int PRIMARY KEY, p_id int REFERENCES p ON DELETE CASCADE, name text);
+    INSERT INTO p VALUES (1, 'one'), (2, 'two');
+    INSERT INTO c VALUES (11, 1, 'c1'), (12, 1, 'c2'), (21, 2, 'c3');";
+
+/// A database with tables in it, an application and a DBA.
+fn open(database: &str) -> (Client, Client) {
+    SHOP.cluster.create_database(database);
+    let mut app = SHOP.proxy.connect(database);
+    app.run(FAMILY);
+    settle(&SHOP.cluster, database);
+    (app, SHOP.proxy.connect_admin(database))
+}
+
+/// The newest deletion's id.
+fn last_deletion(admin: &mut Client) -> String {
+    admin.value("SELECT id FROM reprieve.deletions ORDER BY id DESC LIMIT 1")
+}
+
+fn checksum(app: &mut Client) -> Vec<String> {
+    app.run("SELECT md5(string_agg(p::text, ';' ORDER BY id)) FROM p; SELECT md5(string_agg(c::text, ';' ORDER BY id)) FROM c")
+}
+
+#[test]
+fn u1_undelete_restores_what_that_delete_took_and_no_more() {
+    let (mut app, mut admin) = open("u1");
+    assert_eq!(app.command("DELETE FROM c WHERE id = 11"), "DELETE 1");
+    let alone = last_deletion(&mut admin);
+    assert_eq!(app.command("DELETE FROM p WHERE id = 1"), "DELETE 1");
+    let cascade = last_deletion(&mut admin);
+    assert_ne!(alone, cascade);
+    assert_eq!(app.run("SELECT id FROM c ORDER BY id"), ["21"]);
+    admin.run(&format!("UNDELETE DELETION {cascade}"));
+    assert_eq!(app.run("SELECT id FROM p ORDER BY id"), ["1", "2"]);
+    assert_eq!(
+        app.run("SELECT id FROM c ORDER BY id"),
+        ["12", "21"],
+        "c1 was deleted on its own before"
+    );
+    admin.run(&format!("UNDELETE DELETION {alone}"));
+    assert_eq!(app.run("SELECT id FROM c ORDER BY id"), ["11", "12", "21"]);
+}
+
+#[test]
+fn u2_two_deletes_of_one_transaction_are_two_deletions() {
+    let (mut app, mut admin) = open("u2");
+    let before = checksum(&mut app);
+    app.run("BEGIN; DELETE FROM c WHERE id = 11; DELETE FROM c WHERE id = 12; COMMIT");
+    let ids = admin.run("SELECT id FROM reprieve.deletions ORDER BY id");
+    assert_eq!(ids.len(), 2, "{ids:?}");
+    admin.run(&format!("UNDELETE DELETION {}", ids[0]));
+    assert_eq!(app.run("SELECT id FROM c ORDER BY id"), ["11", "21"]);
+    let transaction = admin.value("SELECT xid FROM reprieve.deletions LIMIT 1");
+    admin.run(&format!("UNDELETE TRANSACTION {transaction}"));
+    assert_eq!(checksum(&mut app), before);
+}
+
+#[test]
+fn u8_undelete_twice_and_delete_again() {
+    let (mut app, mut admin) = open("u8");
+    let before = checksum(&mut app);
+    app.run("DELETE FROM p WHERE id = 1");
+    let first = last_deletion(&mut admin);
+    admin.run(&format!("UNDELETE DELETION {first}"));
+    assert_eq!(checksum(&mut app), before);
+    admin.run(&format!("UNDELETE DELETION {first}"));
+    assert_eq!(
+        checksum(&mut app),
+        before,
+        "the second time nothing happens"
+    );
+    app.run("DELETE FROM p WHERE id = 1");
+    let second = last_deletion(&mut admin);
+    assert_ne!(first, second);
+    admin.run(&format!("UNDELETE DELETION {second}"));
+    assert_eq!(checksum(&mut app), before);
+}
+
+#[test]
+fn undelete_is_undone_by_rollback() {
+    let (mut app, mut admin) = open("dry_run");
+    app.run("DELETE FROM p");
+    let deletion = last_deletion(&mut admin);
+    admin.run("BEGIN");
+    let verdict = admin.run(&format!("UNDELETE DELETION {deletion}"));
+    assert!(!verdict.is_empty());
+    assert_eq!(
+        admin.value("SELECT count(*) FROM p WHERE deleted_at IS NULL"),
+        "2"
+    );
+    admin.run("ROLLBACK");
+    assert_eq!(app.value("SELECT count(*) FROM p"), "0");
+}
+
+#[test]
+fn undelete_where_and_since() {
+    let (mut app, mut admin) = open("where_since");
+    let before = checksum(&mut app);
+    let start = admin.value("SELECT now()");
+    app.run("DELETE FROM c WHERE id IN (11, 21)");
+    admin.run("UNDELETE FROM c WHERE id = 21");
+    assert_eq!(app.run("SELECT id FROM c ORDER BY id"), ["12", "21"]);
+    app.run("DELETE FROM p");
+    admin.run(&format!("UNDELETE SINCE '{start}'"));
+    assert_eq!(checksum(&mut app), before);
+}
+
+#[test]
+fn the_veil_is_lifted_on_the_admin_port_alone() {
+    let (mut app, mut admin) = open("veil");
+    app.run("DELETE FROM p WHERE id = 1");
+    assert_eq!(app.value("SELECT count(*) FROM p"), "1");
+    assert_eq!(admin.value("SELECT count(*) FROM p"), "2");
+    assert_eq!(
+        admin.value("SELECT count(*) FROM p WHERE deletion_id IS NOT NULL"),
+        "1"
+    );
+    let error = app
+        .try_run("SELECT deleted_at FROM p")
+        .expect_err("the column is hidden");
+    assert!(error.starts_with("42703"), "{error}");
+    let shown = admin.run("SHOW DELETIONS");
+    assert!(
+        shown
+            .iter()
+            .any(|row| row.contains("DELETE FROM p WHERE id = 1")),
+        "{shown:?}"
+    );
+    let rows = admin.run("SHOW DELETED FROM p");
+    assert!(rows.iter().any(|row| row.contains("one")), "{rows:?}");
+    let tables = admin.run("SHOW TABLES");
+    assert!(tables.iter().any(|row| row.contains('p')), "{tables:?}");
+    for verb in ["SHOW CLIENTS", "SHOW STATS", "SHOW VERSION", "SHOW HELP"] {
+        assert!(!admin.run(verb).is_empty(), "{verb}");
+    }
+}
+
+#[test]
+fn verbs_speak_the_extended_protocol() {
+    let (mut app, mut admin) = open("extended_verbs");
+    app.run("DELETE FROM p WHERE id = 1");
+    let deletion = last_deletion(&mut admin);
+    admin.send(&tests::front::extended(
+        &format!("UNDELETE DELETION {deletion}"),
+        0,
+    ));
+    let messages = admin.until_ready();
+    assert!(
+        messages.iter().any(|message| message.tag == b'T'),
+        "{messages:?}"
+    );
+    assert!(
+        messages.iter().all(|message| message.tag != b'E'),
+        "{messages:?}"
+    );
+    assert_eq!(app.value("SELECT count(*) FROM p"), "2");
+}
+
+#[test]
+fn only_members_of_reprieve_admin_come_in() {
+    let (mut app, mut admin) = open("rights");
+    let refused = Client::connect(&SHOP.proxy.admin(), "clerk", "rights").err();
+    let refused = refused.or_else(|| {
+        // Or they come in, and nothing works.
+        let mut clerk = Client::connect(&SHOP.proxy.admin(), "clerk", "rights").ok()?;
+        clerk.try_run("SHOW DELETIONS").err()
+    });
+    assert!(
+        refused
+            .as_deref()
+            .is_some_and(|error| error.starts_with("42501")),
+        "{refused:?}"
+    );
+    admin.run("CREATE ROLE dba LOGIN; GRANT reprieve_admin TO dba; GRANT clerk TO dba");
+    app.run("DELETE FROM p WHERE id = 1");
+    let mut dba = Client::connect(&SHOP.proxy.admin(), "dba", "rights").expect("a member comes in");
+    let deletion = last_deletion(&mut dba);
+    dba.run(&format!("UNDELETE DELETION {deletion}"));
+    assert_eq!(app.value("SELECT count(*) FROM p"), "2");
+}
+
+#[test]
+fn verbs_mean_nothing_on_the_app_port() {
+    let (mut app, _) = open("verbs");
+    for verb in [
+        "UNDELETE DELETION 1",
+        "SHOW DELETIONS",
+        "DISABLE SOFT DELETE ON p",
+    ] {
+        let error = app.try_run(verb).expect_err(verb);
+        assert!(
+            error.starts_with("42601") || error.starts_with("42704"),
+            "{verb}: {error}"
+        );
+    }
+}
+
+#[test]
+fn disable_does_not_bring_rows_back() {
+    let (mut app, mut admin) = open("disable");
+    app.run("DELETE FROM p WHERE id = 1");
+    admin.run("DISABLE SOFT DELETE ON p");
+    admin.run("DISABLE SOFT DELETE ON c");
+    assert_eq!(app.run("SELECT * FROM p"), ["2|two"]);
+    assert_eq!(
+        SHOP.cluster.superuser("disable").run("SELECT * FROM p"),
+        ["2|two"],
+        "a plain table again"
+    );
+}
+
+#[test]
+fn deletes_that_never_saw_the_proxy_are_kept_too() {
+    let (mut app, mut admin) = open("direct_delete");
+    let before = checksum(&mut app);
+    let mut direct = Client::connect(&SHOP.cluster.target(), "clerk", "direct_delete")
+        .expect("a direct connection");
+    assert_eq!(direct.command("DELETE FROM p WHERE id = 1"), "DELETE 1");
+    assert_eq!(app.value("SELECT count(*) FROM c"), "1");
+    let deletion = last_deletion(&mut admin);
+    admin.run(&format!("UNDELETE DELETION {deletion}"));
+    assert_eq!(checksum(&mut app), before);
+    app.run("TRUNCATE c");
+    let deletion = last_deletion(&mut admin);
+    admin.run(&format!("UNDELETE DELETION {deletion}"));
+    assert_eq!(checksum(&mut app), before);
+}
