@@ -34,15 +34,38 @@ enum Over {
     Unused,
     /// The settings are others now.
     Reconfigured,
-    Failed(String),
+    /// There is no database of this name: physical replication names one that need not exist.
+    NoDatabase,
+    Failed {
+        /// Clients read it.
+        reason: String,
+        /// For whoever reads the log.
+        hint: Option<String>,
+    },
 }
+
+/// `invalid_catalog_name`.
+const NO_SUCH_DATABASE: &str = "3D000";
 
 impl From<KeeperError> for Over {
     fn from(error: KeeperError) -> Self {
-        Self::Failed(match error.hint() {
-            Some(hint) => format!("{error} (hint: {hint})"),
-            None => error.to_string(),
-        })
+        match &error {
+            KeeperError::LoginRefused {
+                sqlstate: Some(sqlstate),
+                ..
+            } if sqlstate == NO_SUCH_DATABASE => Self::NoDatabase,
+            _ => Self::Failed {
+                reason: error.to_string(),
+                hint: error.hint(),
+            },
+        }
+    }
+}
+
+fn failed(reason: impl Into<String>) -> Over {
+    Over::Failed {
+        reason: reason.into(),
+        hint: None,
     }
 }
 
@@ -71,8 +94,13 @@ pub(crate) async fn watch(databases: Weak<Databases>, database: Arc<Database>) {
                 watcher.enabling = false;
                 continue;
             }
-            Over::Failed(reason) => {
-                watcher.degrade(&reason);
+            Over::NoDatabase => {
+                watcher.database.publish(CatalogState::NotInstalled);
+                watcher.database.serve(watcher.database.wanted());
+                backoff
+            }
+            Over::Failed { reason, hint } => {
+                watcher.degrade(&reason, hint.as_deref());
                 backoff
             }
         };
@@ -103,7 +131,7 @@ impl Watcher {
     async fn connected(&mut self, registry: &Databases) -> Over {
         let mut changes = registry.watch_settings();
         let Some(settings) = changes.borrow_and_update().clone() else {
-            return Over::Failed("no keeper is configured".to_owned());
+            return failed("no keeper is configured");
         };
         tokio::select! {
             over = self.follow(registry, &settings) => over.map_or_else(|over| over, |()| Over::Unused),
@@ -160,7 +188,7 @@ impl Watcher {
             Ok(result) => result?,
             Err(_) => {
                 let text = format!("installing: no answer within {INSTALL_TIMEOUT:?}");
-                return Err(Over::Failed(text));
+                return Err(failed(text));
             }
         };
         tracing::info!(database, version = report.version, "keeper installed");
@@ -212,7 +240,7 @@ impl Watcher {
     }
 
     /// The connection is gone or could not be made.
-    fn degrade(&self, reason: &str) {
+    fn degrade(&self, reason: &str, hint: Option<&str>) {
         let name = self.database.name();
         let known = match self.database.state() {
             CatalogState::Ready(_) | CatalogState::NotInstalled => true,
@@ -226,7 +254,12 @@ impl Watcher {
             );
             return;
         }
-        tracing::error!(database = name, reason, "no catalog: clients are refused");
+        tracing::error!(
+            database = name,
+            reason,
+            hint,
+            "no catalog: clients are refused"
+        );
         self.database
             .publish(CatalogState::Unavailable(reason.to_owned()));
         self.database.serve(self.database.wanted());
@@ -299,7 +332,7 @@ async fn call<T>(
 ) -> Result<T, Over> {
     match timeout(CALL_TIMEOUT, future).await {
         Ok(result) => Ok(result?),
-        Err(_) => Err(Over::Failed(format!(
+        Err(_) => Err(failed(format!(
             "{doing}: no answer within {CALL_TIMEOUT:?}"
         ))),
     }
