@@ -83,7 +83,7 @@ impl KeeperError {
                 "try again when the table is quieter; pg_blocking_pids() tells which sessions hold it"
             }
             Self::GraveyardNotEmpty { .. } => {
-                "UNDELETE what is still needed, or say --drop-graveyard to lose them for good"
+                "UNDELETE what is still needed, keep a copy (pg_dump -t reprieve.graveyard after `reprieve disable`), or say --drop-graveyard to lose them for good"
             }
             Self::Denied { hint, .. } | Self::Server { hint, .. } => return hint.clone(),
             Self::Unexpected { .. } => {

@@ -72,7 +72,7 @@ impl Keeper {
                 built = &mut build => break built,
                 () = tokio::time::sleep(PROGRESS_PAUSE) => {
                     let sql = "SELECT blocks_done, blocks_total FROM pg_stat_progress_create_index
-                               WHERE relid = $1::oid";
+                               WHERE relid = $1::oid AND blocks_total > 0";
                     for row in other.rows(DOING, sql, &[&target.oid]).await? {
                         let step = Step::BuildingIndex {
                             done: column(&row, "blocks_done")?,

@@ -1,6 +1,6 @@
 //! Enabling and disabling tables by name and glob, without stopping those who use them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::types::ToSql;
@@ -243,7 +243,7 @@ impl Keeper {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Vec<TableState>, KeeperError> {
         let mut states = Vec::new();
-        for target in targets {
+        for target in &self.children_first(targets).await? {
             self.bury_in_chunks(target, progress).await?;
             let call = Call {
                 doing: format!("disabling {}", target.name),
@@ -263,6 +263,40 @@ impl Keeper {
             });
         }
         Ok(states)
+    }
+
+    /// Referencing tables before those they reference: then no tombstone has to make way one by one
+    /// for the one it hangs on.
+    async fn children_first(&self, targets: &[Target]) -> Result<Vec<Target>, KeeperError> {
+        let sql = "SELECT confrelid AS parent, conrelid AS child FROM pg_constraint
+                   WHERE contype = 'f' AND conrelid <> confrelid";
+        let mut children = BTreeMap::<u32, Vec<u32>>::new();
+        for row in self.rows("reading the foreign keys", sql, &[]).await? {
+            children
+                .entry(column(&row, "parent")?)
+                .or_default()
+                .push(column(&row, "child")?);
+        }
+        let mut ordered = Vec::new();
+        let mut seen = BTreeSet::new();
+        // Oids to visit, and oids whose children have all been placed.
+        let mut stack: Vec<(u32, bool)> =
+            targets.iter().map(|target| (target.oid, false)).collect();
+        while let Some((oid, placed)) = stack.pop() {
+            if placed {
+                ordered.extend(targets.iter().find(|target| target.oid == oid).cloned());
+            } else if seen.insert(oid) {
+                stack.push((oid, true));
+                stack.extend(
+                    children
+                        .get(&oid)
+                        .into_iter()
+                        .flatten()
+                        .map(|&child| (child, false)),
+                );
+            }
+        }
+        Ok(ordered)
     }
 
     /// Runs a statement until it gets its locks, with growing pauses in which others get theirs.
