@@ -50,17 +50,20 @@ impl Keeper {
     }
 
     /// Tells the database that `sidecar` now serves every session by the catalog `md5`, and renews
-    /// its lease. To be called at least once per half lease.
-    pub async fn acknowledge(&self, sidecar: &Sidecar, md5: &str) -> Result<(), KeeperError> {
+    /// its lease. To be called at least once per half lease. Tables that waited for this sidecar
+    /// alone begin to mark. Returns the md5 of the catalog as it is then: if it is another one, load
+    /// again.
+    pub async fn acknowledge(&self, sidecar: &Sidecar, md5: &str) -> Result<String, KeeperError> {
         let lease = sidecar.lease.as_secs_f64();
-        self.rows(
-            "acknowledging the catalog",
-            "SELECT reprieve.ack_v1($1, $2, $3, make_interval(secs => $4))",
-            &[&sidecar.id, &sidecar.version, &md5, &lease],
-        )
-        .await
-        .map_err(|error| self.or_not_installed(error))?;
-        Ok(())
+        let row = self
+            .row(
+                "acknowledging the catalog",
+                "SELECT reprieve.ack_v1($1, $2, $3, make_interval(secs => $4)) AS md5",
+                &[&sidecar.id, &sidecar.version, &md5, &lease],
+            )
+            .await
+            .map_err(|error| self.or_not_installed(error))?;
+        column(&row, "md5")
     }
 
     /// Ends the lease of a sidecar that stops, so that nobody waits for it.
