@@ -2,9 +2,10 @@
 
 use std::ops::{ControlFlow, Range};
 
-use sqlparser::ast::{CopySource, ObjectName, ObjectNamePart, SetExpr, Statement, Visit, Visitor};
+use sqlparser::ast::{ObjectName, ObjectNamePart, SetExpr, Statement, TableFactor, Visit, Visitor};
 
 use crate::lex::{Lexer, TokenKind, Tokens};
+use crate::normalise::Wrapper;
 use crate::parse::parse_statement;
 
 /// The kind of one statement, in PostgreSQL's words, and the relations it reads or writes: `schema.name`
@@ -17,14 +18,11 @@ pub fn inspect(text: &[u8]) -> Result<(&'static str, Vec<String>), String> {
     let parsed = parse_statement(&tokens, 0..tokens.len()).map_err(|error| error.to_string())?;
     let mut relations = Relations::default();
     let _: ControlFlow<()> = parsed.statement.visit(&mut relations);
-    if let Statement::Copy {
-        source: CopySource::Table { table_name, .. },
-        ..
-    } = &parsed.statement
-    {
-        relations.add(table_name);
-    }
-    Ok((kind(&parsed.statement), relations.found))
+    let kind = match parsed.normalised.wrappers.first() {
+        Some(wrapper) => wrapper_kind(*wrapper),
+        None => kind(&parsed.statement),
+    };
+    Ok((kind, relations.found))
 }
 
 /// Whether the first token is a word, and its bytes. `None` at the end, or if it does not end.
@@ -42,14 +40,18 @@ fn kind(statement: &Statement) -> &'static str {
         Statement::Update(_) => "UpdateStmt",
         Statement::Delete(_) => "DeleteStmt",
         Statement::Merge(_) => "MergeStmt",
-        Statement::Copy { .. } => "CopyStmt",
-        Statement::Prepare { .. } => "PrepareStmt",
-        Statement::Declare { .. } => "DeclareCursorStmt",
-        Statement::Explain { .. } => "ExplainStmt",
-        Statement::CreateTable(_) => "CreateTableAsStmt",
-        Statement::CreateView(view) if view.materialized => "CreateTableAsStmt",
-        Statement::CreateView(_) => "ViewStmt",
         _ => "other",
+    }
+}
+
+fn wrapper_kind(wrapper: Wrapper) -> &'static str {
+    match wrapper {
+        Wrapper::Explain => "ExplainStmt",
+        Wrapper::Prepare => "PrepareStmt",
+        Wrapper::Declare => "DeclareCursorStmt",
+        Wrapper::Copy => "CopyStmt",
+        Wrapper::CreateTable | Wrapper::CreateMaterializedView => "CreateTableAsStmt",
+        Wrapper::CreateView => "ViewStmt",
     }
 }
 
@@ -70,6 +72,8 @@ fn body_kind(body: &SetExpr) -> &'static str {
 #[derive(Default)]
 struct Relations {
     found: Vec<String>,
+    /// The next relation is the name of a function.
+    function: bool,
 }
 
 impl Relations {
@@ -87,8 +91,15 @@ impl Relations {
 impl Visitor for Relations {
     type Break = ();
 
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        self.function = matches!(factor, TableFactor::Table { args: Some(_), .. });
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
-        self.add(relation);
+        if !std::mem::take(&mut self.function) {
+            self.add(relation);
+        }
         ControlFlow::Continue(())
     }
 }

@@ -1,31 +1,22 @@
 //! One token of ours to one of sqlparser's.
 
-use std::ops::Range;
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Token, Word};
 
-use sqlparser::tokenizer::{Token, TokenWithSpan};
-
+use crate::keyword::{category, expects_operand};
 use crate::lex::{TokenKind, Tokens};
-use crate::parse::span_of;
 
 /// Longer constants are not copied: nobody reads them in the tree.
 const CONSTANT_BYTES_MAX: usize = 32;
 
-pub(super) fn translate(tokens: &Tokens<'_>, range: Range<usize>) -> Vec<TokenWithSpan> {
-    let mut stream: Vec<TokenWithSpan> = Vec::with_capacity(range.len());
-    for index in range {
-        let before = stream.last().map(|token| &token.token);
-        let token = one(tokens, index, before);
-        stream.push(TokenWithSpan::new(token, span_of(index)));
-    }
-    stream
-}
-
-fn one(tokens: &Tokens<'_>, index: usize, before: Option<&Token>) -> Token {
+/// `before` is the token in front of it in the copy.
+pub(super) fn translate(tokens: &Tokens<'_>, index: usize, before: Option<&Token>) -> Token {
     use TokenKind as Kind;
     let Some(kind) = tokens.kind(index) else {
         return Token::EOF;
     };
     match kind {
+        Kind::Word if before == Some(&Token::Period) => word(tokens, index, Some('"')),
         Kind::Word => word(tokens, index, None),
         Kind::QuotedIdentifier | Kind::UnicodeIdentifier => word(tokens, index, Some('"')),
         Kind::String
@@ -57,6 +48,12 @@ fn one(tokens: &Tokens<'_>, index: usize, before: Option<&Token>) -> Token {
 /// The name in the tree is the one PostgreSQL reads. Bytes that are not UTF-8 name nothing we know.
 fn word(tokens: &Tokens<'_>, index: usize, quote: Option<char>) -> Token {
     match tokens.identifier(index) {
+        // sqlparser has keywords that PostgreSQL lacks.
+        Some(name) if quote.is_none() && category(&name).is_none() => Token::Word(Word {
+            value: name.into_owned(),
+            quote_style: None,
+            keyword: Keyword::NoKeyword,
+        }),
         Some(name) => Token::make_word(&name, quote),
         None => Token::make_word("\u{fffd}", Some('"')),
     }
@@ -107,9 +104,7 @@ fn operator(bytes: &[u8], before: Option<&Token>) -> Token {
 
 fn ends_operand(token: &Token) -> bool {
     match token {
-        Token::Word(word) => {
-            word.quote_style.is_some() || !crate::keyword::expects_operand(&word.value)
-        }
+        Token::Word(word) => word.quote_style.is_some() || !expects_operand(&word.value),
         Token::RParen
         | Token::RBracket
         | Token::Number(..)

@@ -1,0 +1,230 @@
+//! Rules within expressions.
+
+use sqlparser::tokenizer::Token;
+
+use crate::lex::TokenKind;
+
+use super::draft::{Draft, word as our_word};
+
+pub(super) fn word(draft: &mut Draft<'_>, index: usize) {
+    match draft.word(index).as_str() {
+        // The name of a collation.
+        "collate" => {
+            if let Some(end) = draft.behind_name(index + 1) {
+                draft.drop(index..end);
+            }
+        }
+        // A single word in front of an argument.
+        "variadic" => draft.drop(index..index + 1),
+        "symmetric" | "asymmetric" if draft.follows(index, &["between"]) => {
+            draft.drop(index..index + 1);
+        }
+        // OPERATOR(schema.+): a name and an operator.
+        "operator" if draft.opens(index + 1) => operator(draft, index),
+        "any" | "all" | "some" => quantified(draft, index),
+        "xmlelement" | "xmlpi" if draft.opens(index + 1) && draft.is(index + 2, "name") => {
+            draft.drop(index + 2..index + 3);
+        }
+        "xmlparse" | "xmlserialize" if draft.opens(index + 1) => xml(draft, index),
+        "passing" if draft.previous_kind(index) != Some(TokenKind::Comma) => passing(draft, index),
+        "xmlroot" if draft.opens(index + 1) => {
+            let end = draft.partner(index + 1);
+            xmlroot(draft, index + 2, end);
+        }
+        "columns" => columns(draft, index),
+        _ => {}
+    }
+}
+
+fn operator(draft: &mut Draft<'_>, index: usize) {
+    let close = draft.partner(index + 1);
+    let mut at = index + 2;
+    while draft.is_name(at) && draft.kind(at + 1) == Some(TokenKind::Dot) {
+        at += 2;
+    }
+    if draft.kind(at) != Some(TokenKind::Operator) || at + 1 != close {
+        return;
+    }
+    let prefix = draft
+        .previous(index)
+        .is_none_or(|before| match draft.kind(before) {
+            Some(TokenKind::Word) => crate::keyword::expects_operand(&draft.word(before)),
+            Some(
+                TokenKind::LeftParenthesis
+                | TokenKind::LeftBracket
+                | TokenKind::Comma
+                | TokenKind::Operator,
+            ) => true,
+            _ => false,
+        });
+    let token = if draft.follows(index, &["using"]) {
+        Token::Lt
+    } else if draft.one_of(close + 1, &["any", "all", "some"]) {
+        Token::Eq
+    } else if prefix {
+        Token::Minus
+    } else {
+        Token::CustomBinaryOperator("@".into())
+    };
+    draft.replace(index, vec![token]);
+    draft.drop(index + 1..close + 1);
+}
+
+/// sqlparser has ANY behind comparisons only: the operator in front becomes one.
+fn quantified(draft: &mut Draft<'_>, index: usize) {
+    let Some(before) = draft.previous(index) else {
+        return;
+    };
+    if draft.opens(index + 1) && draft.kind(before) == Some(TokenKind::Operator) {
+        draft.replace(before, vec![Token::Eq]);
+    }
+    // `x LIKE ANY (...)`, with or without NOT.
+    if draft.opens(index + 1) && draft.one_of(before, &["like", "ilike"]) {
+        draft.replace(before, vec![Token::Eq]);
+        if let Some(not) = draft.previous(before).filter(|not| draft.is(*not, "not")) {
+            draft.drop(not..not + 1);
+        }
+    }
+}
+
+/// `XMLPARSE(DOCUMENT x PRESERVE WHITESPACE)`, `XMLSERIALIZE(CONTENT x AS text)`: words and a type.
+fn xml(draft: &mut Draft<'_>, index: usize) {
+    let close = draft.partner(index + 1);
+    if draft.one_of(index + 2, &["document", "content"]) {
+        draft.drop(index + 2..index + 3);
+    }
+    if let Some(tail) = draft.find(index + 2..close, &["as"]) {
+        if draft.holds_no_query(tail..close) {
+            draft.drop(tail..close);
+        }
+    } else if draft.is(close - 1, "whitespace") {
+        draft.drop(close - 2..close);
+    }
+}
+
+/// `PASSING [BY REF] x [BY REF]`: a comma.
+fn passing(draft: &mut Draft<'_>, index: usize) {
+    draft.replace(index, vec![Token::Comma]);
+    let mut at = index + 1;
+    while at < draft.end() && draft.kind(at) != Some(TokenKind::RightParenthesis) {
+        if draft.is(at, "by") && draft.one_of(at + 1, &["ref", "value"]) {
+            draft.drop(at..at + 2);
+        }
+        if draft.is(at, "as") && draft.is_name(at + 1) {
+            draft.drop(at..at + 2);
+        }
+        if draft.is(at, "columns") {
+            break;
+        }
+        at = draft.skip(at);
+    }
+}
+
+/// `VERSION x`, `VERSION NO VALUE`, `STANDALONE YES`.
+fn xmlroot(draft: &mut Draft<'_>, start: usize, end: usize) {
+    let mut at = start;
+    while at < end {
+        if draft.is(at, "version") && !draft.is(at + 1, "no") {
+            draft.drop(at..at + 1);
+        } else if draft.one_of(at, &["version", "standalone"]) {
+            let mut last = at + 1;
+            while last < end && draft.kind(last) == Some(TokenKind::Word) {
+                last += 1;
+            }
+            draft.replace(at, vec![our_word("NULL")]);
+            draft.drop(at + 1..last);
+        }
+        at = draft.skip(at);
+    }
+}
+
+/// The columns of XMLTABLE and JSON_TABLE: names, types, paths. Defaults may hold queries: then
+/// they stay, and the statement is not understood.
+fn columns(draft: &mut Draft<'_>, index: usize) {
+    let mut end = index + 1;
+    while end < draft.end() && draft.kind(end) != Some(TokenKind::RightParenthesis) {
+        end = draft.skip(end);
+    }
+    if end < draft.end() && draft.holds_no_query(index..end) {
+        let open = draft.partner(end);
+        let call = draft
+            .previous(open)
+            .map(|name| draft.word(name))
+            .unwrap_or_default();
+        if call == "xmltable" || call == "json_table" {
+            draft.drop(index..end);
+        }
+    }
+}
+
+/// `()` as a grouping set; `f(DISTINCT ...)` and the like are no concern of ours.
+pub(super) fn parenthesis(draft: &mut Draft<'_>, index: usize) {
+    let empty = draft.kind(index + 1) == Some(TokenKind::RightParenthesis);
+    let grouping = draft.follows(index, &["by"])
+        || matches!(
+            draft.previous_kind(index),
+            Some(TokenKind::Comma | TokenKind::LeftParenthesis)
+        );
+    if empty && grouping {
+        draft.replace(index, vec![Token::LParen, our_word("NULL")]);
+    }
+    // XMLNAMESPACES('x' AS y): constants and names.
+    if draft.follows(index, &["xmlnamespaces", "xmlattributes", "xmlforest"]) {
+        labels(draft, index);
+    }
+}
+
+/// `expression AS name` in an argument list.
+fn labels(draft: &mut Draft<'_>, open: usize) {
+    let close = draft.partner(open);
+    let mut at = open + 1;
+    while at < close {
+        if draft.is(at, "as") && draft.is_name(at + 1) {
+            draft.drop(at..at + 2);
+        }
+        if draft.is(at, "default") {
+            draft.drop(at..at + 1);
+        }
+        at = draft.skip(at);
+    }
+}
+
+/// `a[1:2]`, `a[:2]`, `a[1:]`, `a[:]`: both bounds stay, as one expression.
+pub(super) fn bracket(draft: &mut Draft<'_>, index: usize) {
+    let close = draft.partner(index);
+    let mut at = index + 1;
+    while at < close {
+        if draft.kind(at) == Some(TokenKind::Colon) {
+            let token = match (at == index + 1, at + 1 == close) {
+                (true, true) => our_word("NULL"),
+                (false, false) => Token::CustomBinaryOperator("@".into()),
+                (true, false) | (false, true) => {
+                    draft.drop(at..at + 1);
+                    return;
+                }
+            };
+            draft.replace(at, vec![token]);
+            return;
+        }
+        at = draft.skip(at);
+    }
+}
+
+/// `(x).*`, `(x).f.*`, `a[1].*`: the whole row as it is.
+pub(super) fn dot(draft: &mut Draft<'_>, index: usize) {
+    let behind_value = matches!(
+        draft.previous_kind(index),
+        Some(TokenKind::RightParenthesis | TokenKind::RightBracket | TokenKind::Parameter)
+    );
+    if !behind_value {
+        return;
+    }
+    let mut end = index;
+    while draft.kind(end) == Some(TokenKind::Dot) && draft.is_name(end + 1) {
+        end += 2;
+    }
+    if draft.kind(end) == Some(TokenKind::Dot) && draft.is_operator(end + 1, "*") {
+        end += 2;
+    }
+    draft.drop(index..end);
+}
