@@ -1,16 +1,12 @@
 //! `reprieve demo`: the incident that Reprieve is for, played on a private server with real data.
 
-#![allow(
-    clippy::print_stdout,
-    reason = "what the demo is for is to be read on a terminal"
-)]
-
 mod cluster;
 mod play;
 mod screen;
 mod shop;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,13 +15,19 @@ use crate::serve::Server;
 use crate::settings::Config;
 use crate::{Sources, commands};
 pub use cluster::{ClusterError, ClusterOptions, PrivateCluster, free_port};
-use screen::Screen;
+use screen::{Screen, say};
 
 const APP_PORT: u16 = 6543;
 const ADMIN_PORT: u16 = 6544;
 const HTTP_PORT: u16 = 6545;
 /// For clients that somebody left open.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Exit statuses.
+const PASSED: u8 = 0;
+const FAILED: u8 = 1;
+/// As a shell tells of SIGINT: before all checks were made.
+const INTERRUPTED: u8 = 130;
 
 /// What `reprieve demo` was asked for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,19 +46,21 @@ pub async fn demo(options: DemoOptions) -> Result<ExitCode, String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let started = Instant::now();
     let cluster = start_cluster().await?;
+    let verdict = AtomicU8::new(INTERRUPTED);
     let outcome = tokio::select! {
-        outcome = run(&cluster, options, started) => outcome,
-        _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
-        _ = terminate.recv() => Ok(ExitCode::SUCCESS),
+        outcome = run(&cluster, options, started, &verdict) => outcome,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
     };
-    if !matches!(outcome, Ok(ExitCode::SUCCESS)) {
+    let verdict = verdict.into_inner();
+    if outcome.is_err() || verdict == FAILED {
         tell_log(&cluster);
     }
     let removed = cluster.directory().display().to_string();
     // Waits for the server to end.
     let _ = tokio::task::spawn_blocking(move || drop(cluster)).await;
-    println!("\nThe private server is stopped, {removed} is removed.");
-    outcome
+    say!("\nThe private server is stopped, {removed} is removed.");
+    outcome.map(|()| ExitCode::from(verdict))
 }
 
 async fn start_cluster() -> Result<PrivateCluster, String> {
@@ -83,7 +87,8 @@ async fn run(
     cluster: &PrivateCluster,
     options: DemoOptions,
     started: Instant,
-) -> Result<ExitCode, String> {
+    verdict: &AtomicU8,
+) -> Result<(), String> {
     let mut screen = Screen::new();
     screen.title(&format!("Reprieve {}", env!("CARGO_PKG_VERSION")));
     screen.note(&format!(
@@ -99,6 +104,12 @@ async fn run(
     let played = play::incident(cluster, ports, &plain, &mut screen).await;
     if played.is_ok() {
         screen.summary(started.elapsed());
+        let status = if screen.failures() == 0 {
+            PASSED
+        } else {
+            FAILED
+        };
+        verdict.store(status, Ordering::Relaxed);
         if !options.exit {
             invite(&screen, cluster, ports);
             std::future::pending::<()>().await;
@@ -106,12 +117,7 @@ async fn run(
     }
     proxy.shut_down();
     let _ = tokio::time::timeout(STOP_TIMEOUT, serving).await;
-    played?;
-    Ok(if screen.failures() == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    played
 }
 
 /// Installs the keeper, enables the tables and binds the proxy's ports.
@@ -207,8 +213,8 @@ fn invite(screen: &Screen, cluster: &PrivateCluster, ports: Ports) {
     let psql = psql.display();
     screen.section("Now it is your turn. Everything stays up until Ctrl-C.");
     let (app, admin) = (ports.app, ports.admin);
-    println!("  the application   {psql} postgresql://shop@127.0.0.1:{app}/shop");
-    println!("  the DBA           {psql} postgresql://dba@127.0.0.1:{admin}/shop");
+    say!("  the application   {psql} postgresql://shop@127.0.0.1:{app}/shop");
+    say!("  the DBA           {psql} postgresql://dba@127.0.0.1:{admin}/shop");
     screen.section("Things to try");
     for (port, line) in [
         (
@@ -231,9 +237,9 @@ fn invite(screen: &Screen, cluster: &PrivateCluster, ports: Ports) {
         ),
         ("admin", "UNDELETE SINCE now() - interval '10 minutes';"),
     ] {
-        println!("  {port:<6} {line}");
+        say!("  {port:<6} {line}");
     }
-    println!();
+    say!();
 }
 
 /// The server's own words help to understand a failure.

@@ -3,6 +3,15 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+/// A line on stdout. If nobody reads it any more, the demo goes on and cleans up at its end.
+macro_rules! say {
+    ($($argument:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($argument)*);
+    }};
+}
+pub(super) use say;
+
 const BOLD: &str = "1";
 const DIM: &str = "2";
 const RED: &str = "31";
@@ -39,40 +48,40 @@ impl Screen {
     }
 
     pub(super) fn title(&self, text: &str) {
-        println!("{}", self.paint(BOLD, text));
+        say!("{}", self.paint(BOLD, text));
     }
 
     pub(super) fn step(&mut self, text: &str) {
         self.step += 1;
-        println!("\n{}", self.paint(BOLD, &format!("{}. {text}", self.step)));
+        say!("\n{}", self.paint(BOLD, &format!("{}. {text}", self.step)));
     }
 
     pub(super) fn section(&self, text: &str) {
-        println!("\n{}", self.paint(BOLD, text));
+        say!("\n{}", self.paint(BOLD, text));
     }
 
     pub(super) fn note(&self, text: &str) {
-        println!("   {}", self.paint(DIM, text));
+        say!("   {}", self.paint(DIM, text));
     }
 
     /// A line that is replaced by the next, where lines can be replaced.
     pub(super) fn busy(&self, text: &str) {
         if self.terminal {
-            print!("\r\x1b[2K   {} ...", self.paint(DIM, text));
-            // A screen that cannot be written to shows in the next line as well.
-            let _ = std::io::stdout().flush();
+            let mut stdout = std::io::stdout();
+            let _ = write!(stdout, "\r\x1b[2K   {} ...", self.paint(DIM, text));
+            let _ = stdout.flush();
         }
     }
 
     fn settle(&self) {
         if self.terminal {
-            print!("\r\x1b[2K");
+            let _ = write!(std::io::stdout(), "\r\x1b[2K");
         }
     }
 
     pub(super) fn timed(&self, text: &str, took: Duration) {
         self.settle();
-        println!(
+        say!(
             "   {text:<44} {}",
             self.paint(DIM, &format!("{:>8}", seconds(took)))
         );
@@ -85,13 +94,13 @@ impl Screen {
 
     /// As typed at the prompt of psql on one of the ports.
     pub(super) fn command(&self, prompt: &str, text: &str) {
-        println!("   {} {}", self.paint(DIM, prompt), self.paint(CYAN, text));
+        say!("   {} {}", self.paint(DIM, prompt), self.paint(CYAN, text));
     }
 
     /// What psql printed, word for word.
     pub(super) fn output(&self, text: &str) {
         for line in text.trim_end().lines() {
-            println!("   {line}");
+            say!("   {line}");
         }
     }
 
@@ -102,9 +111,9 @@ impl Screen {
                 cells[0], cells[1], cells[2], cells[3]
             )
         };
-        println!("{}", self.paint(DIM, &line(heading)));
+        say!("{}", self.paint(DIM, &line(heading)));
         for row in rows {
-            println!("{}", line([&row[0], &row[1], &row[2], &row[3]]));
+            say!("{}", line([&row[0], &row[1], &row[2], &row[3]]));
         }
     }
 
@@ -112,10 +121,10 @@ impl Screen {
         self.settle();
         self.checks += 1;
         if holds {
-            println!("   {} {text}", self.paint(GREEN, "✓"));
+            say!("   {} {text}", self.paint(GREEN, "✓"));
         } else {
             self.failures += 1;
-            println!("   {} {text}", self.paint(RED, "✗ FAILED:"));
+            say!("   {} {text}", self.paint(RED, "✗ FAILED:"));
         }
     }
 
@@ -126,16 +135,16 @@ impl Screen {
     pub(super) fn summary(&self, total: Duration) {
         self.section("In short");
         for (what, took) in &self.times {
-            println!("   {what:<44} {:>8}", seconds(*took));
+            say!("   {what:<44} {:>8}", seconds(*took));
         }
-        println!("   {:<44} {:>8}", "the whole demo", seconds(total));
+        say!("   {:<44} {:>8}", "the whole demo", seconds(total));
         let checks = format!(
             "{} of {} checks passed",
             self.checks - self.failures,
             self.checks
         );
         let colour = if self.failures == 0 { GREEN } else { RED };
-        println!("   {}", self.paint(colour, &checks));
+        say!("   {}", self.paint(colour, &checks));
     }
 }
 
