@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that are missing for a purpose: demo or test. Quick if nothing is.
+set -euo pipefail
+
+missing=()
+need() { # a test that it is there, and the package that brings it
+    sh -c "$1" >/dev/null 2>&1 || missing+=("$2")
+}
+
+need 'ls /usr/lib/postgresql/*/bin/initdb' postgresql
+need 'command -v psql' postgresql-client
+need 'command -v setpriv' util-linux
+need 'command -v cc' gcc
+if [ "${1:-test}" = test ]; then
+    need 'ls /usr/share/postgresql/*/extension/citext.control' postgresql-contrib
+    need 'command -v pgbouncer || test -x /usr/sbin/pgbouncer' pgbouncer
+    need 'command -v openssl' openssl
+    need 'python3 -c "import ensurepip, venv"' python3-venv
+    need 'command -v node' nodejs
+    need 'command -v npm' npm
+fi
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+as_root=()
+[ "$(id -u)" = 0 ] || as_root=(sudo)
+echo "installing: ${missing[*]}" >&2
+# Installing a server must not start one.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null
+    "${as_root[@]}" chmod +x $policy
+    trap '"${as_root[@]}" rm -f $policy' EXIT
+fi
+"${as_root[@]}" apt-get -q update >/dev/null
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 \
+    -o Dpkg::Options::=--force-confold install --no-install-recommends "${missing[@]}" >/dev/null
