@@ -20,7 +20,7 @@ CREATE UNLOGGED TABLE IF NOT EXISTS reprieve.undelete_tables (
     label        text NOT NULL,
     marked       boolean NOT NULL,    -- it has our columns
     gone         boolean NOT NULL,    -- the table is no more
-    tombstones   bigint NOT NULL DEFAULT 0,
+    tombstones   bigint NOT NULL DEFAULT 0,   -- to restore: of whole deletions 1 means some
     graves       bigint NOT NULL DEFAULT 0,
     relinks      bigint NOT NULL DEFAULT 0,
     restored     bigint NOT NULL DEFAULT 0,
@@ -29,8 +29,6 @@ CREATE UNLOGGED TABLE IF NOT EXISTS reprieve.undelete_tables (
     notes        text[] NOT NULL DEFAULT '{}',
     PRIMARY KEY (act, relid)
 );
-
-CREATE INDEX IF NOT EXISTS acts_open ON reprieve.acts (xid) WHERE result IS NULL;
 
 -- 42501 unless whoever called is a member of reprieve_admin. Read inside SECURITY DEFINER functions,
 -- where current_user is the keeper: the caller is the role that SET ROLE chose, or session_user.
@@ -45,15 +43,6 @@ BEGIN
                   HINT = format('GRANT reprieve_admin TO %I;', caller);
     END IF;
 END $$;
-
--- True while an undelete of this transaction writes: the keeper's own triggers then neither check,
--- follow nor count. The setting alone can be forged by anybody, the open act cannot.
-CREATE OR REPLACE FUNCTION reprieve.undeleting() RETURNS boolean
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(current_setting('reprieve.undelete', true), '') = 'on'
-       AND EXISTS (SELECT FROM reprieve.acts a
-                    WHERE a.xid = pg_current_xact_id_if_assigned() AND a.result IS NULL)
-$$;
 
 -- The root of a partition tree; the table itself if it is in none, or is no more.
 CREATE OR REPLACE FUNCTION reprieve.root_of(relid oid) RETURNS oid

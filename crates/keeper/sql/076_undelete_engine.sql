@@ -1,7 +1,7 @@
 -- The one road that all undeletes take: first the whole deletions in a few set-based statements; if
 -- anything stands in the way, row by row picking until what is left can come back.
 
--- The tables that the deletions touched, with the number of rows to restore.
+-- The tables that the deletions touched, and whether there is anything to restore.
 CREATE OR REPLACE FUNCTION reprieve.undelete_scope(ids bigint[], act xid8) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -22,7 +22,7 @@ BEGIN
       LEFT JOIN pg_class c ON c.oid = s.root
      GROUP BY s.root, c.oid;
     FOR t IN SELECT w.relid FROM reprieve.undelete_tables w WHERE w.act = $2 AND w.marked LOOP
-        EXECUTE format('SELECT count(*) FROM %s t WHERE %s', reprieve.from_clause(t.relid),
+        EXECUTE format('SELECT count(*) FROM (SELECT FROM %s t WHERE %s LIMIT 1) t', reprieve.from_clause(t.relid),
                        reprieve.chosen('t', t.relid, 't', false)) INTO found USING ids, act;
         UPDATE reprieve.undelete_tables w SET tombstones = found WHERE w.act = $2 AND w.relid = t.relid;
     END LOOP;
@@ -275,12 +275,11 @@ DECLARE
     left_behind text := '';
     done boolean := false;
 BEGIN
-    -- Not in SET clauses: only superusers may write our settings there.
-    PERFORM set_config('reprieve.undelete', 'on', true), set_config('reprieve.following', '1', true),
-            set_config('reprieve.reconciling', '1', true);
+    -- What is done to triggers for a moment is no change of the schema. Not in a SET clause: only superusers
+    -- may write our settings there.
+    PERFORM set_config('reprieve.reconciling', '1', true);
     -- One undelete of a deletion at a time; the second then finds what the first left.
     PERFORM FROM reprieve.deletions d WHERE d.id = ANY (ids) ORDER BY d.id FOR UPDATE;
-    INSERT INTO reprieve.acts (verb, target) VALUES (verb, target);
     IF NOT by_row THEN
         PERFORM reprieve.undelete_scope(ids, act);
         BEGIN
@@ -308,16 +307,14 @@ BEGIN
                      'still in the bin, went with these rows: ' || nullif(left_behind, '')) AS detail
       INTO whole
       FROM jsonb_to_recordset(lines) AS l(table_name text, restored bigint, relinked bigint, skipped bigint, verdict text, detail text);
-    PERFORM set_config('reprieve.undelete', '', true), set_config('reprieve.following', '', true),
-            set_config('reprieve.reconciling', '', true);
+    PERFORM set_config('reprieve.reconciling', '', true);
     IF whole.restored + whole.relinked = 0 THEN
-        DELETE FROM reprieve.acts a WHERE a.xid = pg_current_xact_id() AND a.result IS NULL;
         RETURN QUERY SELECT '(all)', 0::bigint, 0::bigint, whole.skipped, 'NOTHING',
             coalesce(nullif(whole.detail, ''), reprieve.undelete_before(ids));
         RETURN;
     END IF;
-    UPDATE reprieve.acts a SET result = jsonb_build_object('deletions', to_jsonb(ids), 'mode', mode, 'tables', lines)
-     WHERE a.xid = pg_current_xact_id() AND a.result IS NULL;
+    INSERT INTO reprieve.acts (verb, target, result)
+    VALUES (verb, target, jsonb_build_object('deletions', to_jsonb(ids), 'mode', mode, 'tables', lines));
     RETURN QUERY SELECT l.table_name, l.restored, l.relinked, l.skipped, l.verdict, l.detail
       FROM jsonb_to_recordset(lines) AS l(table_name text, restored bigint, relinked bigint, skipped bigint, verdict text, detail text);
     RETURN QUERY SELECT '(all)', whole.restored, whole.relinked, whole.skipped,
