@@ -232,6 +232,10 @@ impl<'t> Scanned<'t> {
         &self.statements
     }
 
+    pub fn standard_conforming_strings(&self) -> bool {
+        self.standard_conforming_strings
+    }
+
     pub fn text(&self) -> &'t [u8] {
         self.text
     }
@@ -292,7 +296,12 @@ impl<'t> Scanned<'t> {
         let Ok(tokens) = lexed else {
             return Err(refusal::unread_escape(concern.offset));
         };
-        let name = String::from_utf8_lossy(self.text.get(concern.offset..).unwrap_or_default());
+        let named = tokens
+            .iter()
+            .position(|token| token.start as usize == concern.offset);
+        let name = named
+            .and_then(|token| tokens.identifier(token))
+            .unwrap_or_default();
         match crate::parse::parse_statement(&tokens, 0..tokens.len()) {
             Err(crate::parse::Unparsed::TooDeep) => Err(refusal::too_deep(concern.offset)),
             Err(crate::parse::Unparsed::Syntax { message }) => {

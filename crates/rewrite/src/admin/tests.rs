@@ -1,0 +1,147 @@
+use super::*;
+use crate::{ClientEncoding, scan};
+
+fn catalog() -> Catalog {
+    Catalog::from_json(
+        r#"{"server":150018,"tables":[
+            {"oid":1,"schema":"public","name":"orders","mode":"mark","marking":true,"kind":"r",
+             "columns":[{"name":"id"},{"name":"is Test"},{"name":"deleted_at","hidden":true}]}],
+            "shadows":[]}"#,
+    )
+    .unwrap()
+}
+
+fn translated(text: &str) -> Result<String, Refusal> {
+    let catalog = catalog();
+    let path = SearchPath {
+        schemas: vec!["public".into()],
+        ..SearchPath::default()
+    };
+    let scanned = scan(text.as_bytes(), &catalog, true, ClientEncoding::Utf8);
+    let translations = translate(&scanned, &catalog, &path)?;
+    let edits = edits(text.as_bytes(), &translations, |show| format!("<{show:?}>"))?;
+    Ok(String::from_utf8(edits.apply(text.as_bytes())).unwrap())
+}
+
+#[track_caller]
+fn becomes(text: &str, expected: &str) {
+    assert_eq!(translated(text).unwrap(), expected);
+}
+
+#[test]
+fn undelete() {
+    becomes(
+        "UNDELETE DELETION 785000001;",
+        "SELECT * FROM reprieve.undelete_deletion_v1(785000001);",
+    );
+    becomes(
+        "undelete deletion $1",
+        "SELECT * FROM reprieve.undelete_deletion_v1($1)",
+    );
+    becomes(
+        "UNDELETE TRANSACTION 785",
+        "SELECT * FROM reprieve.undelete_transaction_v1('785'::pg_catalog.xid8)",
+    );
+    becomes(
+        "UNDELETE FROM public.\"Or d\" WHERE name = 'it''s'",
+        "SELECT * FROM reprieve.undelete_where_v1(E'\"public\".\"Or d\"'::pg_catalog.regclass, E'name = ''it''''s''')",
+    );
+    becomes(
+        "UNDELETE FROM orders",
+        "SELECT * FROM reprieve.undelete_where_v1(E'\"orders\"'::pg_catalog.regclass, E'true')",
+    );
+    becomes(
+        "UNDELETE SINCE now() - interval '1 hour' UNTIL '2026-01-01' BY Bob",
+        "SELECT * FROM reprieve.undelete_since_v1((now() - interval '1 hour')::pg_catalog.timestamptz, ('2026-01-01')::pg_catalog.timestamptz, E'bob')",
+    );
+    becomes(
+        "UNDELETE SINCE $1 BY $2",
+        "SELECT * FROM reprieve.undelete_since_v1(($1)::pg_catalog.timestamptz, NULL, $2)",
+    );
+}
+
+#[test]
+fn show() {
+    becomes("SHOW TABLES", "SELECT * FROM reprieve.show_tables");
+    becomes(
+        "SHOW DELETIONS WHERE rows > 3 LIMIT 5",
+        "SELECT * FROM reprieve.show_deletions WHERE rows > 3 LIMIT 5",
+    );
+    becomes(
+        "SHOW DELETED FROM orders WHERE \"is Test\"",
+        "SELECT * FROM (SELECT b.deleted_at, b.deletion_id, b.buried, (b.row).\"id\", (b.row).\"is Test\" FROM reprieve.buried_v1(NULL::\"public\".\"orders\") b) AS \"orders\" WHERE \"is Test\"",
+    );
+    becomes("SHOW clients; HELP", "<Clients>; <Help>");
+}
+
+#[test]
+fn enable_disable_check() {
+    becomes(
+        "ENABLE SOFT DELETE ON app.orders MODE bin",
+        "SELECT * FROM reprieve.enable_v1(E'\"app\".\"orders\"'::pg_catalog.regclass, 'bin')",
+    );
+    becomes(
+        "disable soft delete on orders",
+        "SELECT * FROM reprieve.disable_v1(E'\"orders\"'::pg_catalog.regclass)",
+    );
+    becomes("CHECK INTEGRITY", "SELECT * FROM reprieve.check_v1()");
+}
+
+#[test]
+fn what_is_no_verb_stays() {
+    for text in [
+        "SHOW search_path",
+        "SHOW ALL",
+        "CHECKPOINT",
+        "SELECT 'UNDELETE DELETION 1'",
+        "DELETE FROM orders",
+        "SHOW \"clients\"",
+    ] {
+        becomes(text, text);
+    }
+    becomes(
+        "BEGIN; UNDELETE DELETION 1; SELECT 2; ROLLBACK",
+        "BEGIN; SELECT * FROM reprieve.undelete_deletion_v1(1); SELECT 2; ROLLBACK",
+    );
+}
+
+#[test]
+fn errors_say_where_and_how() {
+    for (text, offset) in [
+        ("UNDELETE", 8),
+        ("UNDELETE EVERYTHING", 9),
+        ("UNDELETE DELETION 1.5", 18),
+        ("UNDELETE DELETION 1 2", 20),
+        ("SELECT 1; ENABLE SOFT DELETE orders", 29),
+        ("ENABLE SOFT DELETE ON orders MODE x", 34),
+        ("UNDELETE FROM orders WHERE id = $1", 32),
+        ("SHOW DELETED orders", 13),
+        ("CHECK", 5),
+    ] {
+        let refusal = translated(text).unwrap_err();
+        assert_eq!(
+            (refusal.sqlstate, refusal.offset),
+            ("42601", Some(offset)),
+            "{text}"
+        );
+        assert!(refusal.hint.is_some(), "{text}");
+    }
+    assert_eq!(
+        translated("SHOW DELETED FROM nobody").unwrap_err().sqlstate,
+        "42P01"
+    );
+}
+
+#[test]
+fn rows_become_a_query() {
+    let columns = ["a".to_owned(), "b c".to_owned()];
+    let rows = vec![vec![Some("it's".to_owned()), None]];
+    assert_eq!(
+        rows_as_sql("clients", &columns, &rows),
+        "SELECT * FROM (VALUES (E'it''s'::pg_catalog.text, NULL::pg_catalog.text)) AS \"clients\"(\"a\", \"b c\")"
+    );
+    assert_eq!(
+        rows_as_sql("clients", &columns, &[]),
+        "SELECT NULL::pg_catalog.text AS \"a\", NULL::pg_catalog.text AS \"b c\" WHERE false"
+    );
+}
