@@ -26,7 +26,7 @@ use std::sync::Arc;
 use catalog::{Resolved, Table};
 use sqlparser::ast::Statement;
 
-use crate::lex::Tokens;
+use crate::lex::{TokenKind, Tokens};
 use crate::{ClientEncoding, Edits, Refusal, Reply, Scope};
 
 use dml::{BySource, Deletion, Unlisted};
@@ -48,6 +48,9 @@ pub(crate) fn statement(
     scope: &Scope<'_>,
     edits: &mut Edits,
 ) -> Result<Reply, Refusal> {
+    if has_junk(tokens, range.clone()) && scope.catalog.server_version() >= 150_000 {
+        return Ok(Reply::AsIs);
+    }
     let mut walk = Walk::new(tokens, range.clone(), scope)?;
     walk.top(range)?;
     let is_ours = |name: &str| scope.catalog.veils_name(name);
@@ -73,6 +76,18 @@ pub(crate) fn statement(
         change.apply(edits);
     }
     Ok(reply)
+}
+
+/// True if a word begins right behind a number: since PostgreSQL 15 the whole text is an error,
+/// which an insertion of ours between the two would heal.
+fn has_junk(tokens: &Tokens<'_>, range: Range<usize>) -> bool {
+    range.clone().zip(range.skip(1)).any(|(first, second)| {
+        matches!(
+            tokens.kind(first),
+            Some(TokenKind::Number | TokenKind::Parameter)
+        ) && tokens.kind(second) == Some(TokenKind::Word)
+            && tokens.span(first..first + 1).end == tokens.span(second..second + 1).start
+    })
 }
 
 /// One edit, kept back until the whole statement is known to be served.

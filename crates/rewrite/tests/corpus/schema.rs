@@ -166,7 +166,7 @@ fn definition(table: &mut Table, part: &str) {
         "EXCLUDE",
         "",
     ]
-    .contains(&first)
+    .contains(&first.as_str())
     {
         return;
     }
