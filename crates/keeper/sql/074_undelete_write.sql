@@ -111,6 +111,7 @@ DECLARE
     detail text;
 BEGIN
     BEGIN
+        PERFORM reprieve.undelete_quiet(act), reprieve.undelete_defer(act, false);
         FOR t IN SELECT w.relid FROM reprieve.undelete_tables w WHERE w.act = $2 AND w.marked LOOP
             EXECUTE format('UPDATE %s t SET deleted_at = NULL, deletion_id = NULL WHERE %s', reprieve.from_clause(t.relid),
                            reprieve.chosen('t', t.relid, 't', true)) USING ids, act;
@@ -302,11 +303,27 @@ BEGIN
     END LOOP;
     PERFORM reprieve.undelete_graves(ids, act, picked);
     PERFORM reprieve.undelete_relinks(ids, act, report);
-    IF cardinality(again) > 0 THEN
-        -- ALTER TABLE refuses while checks are pending.
-        SET CONSTRAINTS ALL IMMEDIATE;
-        FOREACH command IN ARRAY again LOOP
-            EXECUTE command;
-        END LOOP;
+    -- Now, not at COMMIT: what is reported must hold, and ALTER TABLE refuses while checks are pending.
+    PERFORM reprieve.undelete_defer(act, false);
+    FOREACH command IN ARRAY again LOOP
+        EXECUTE command;
+    END LOOP;
+    PERFORM reprieve.undelete_defer(act, true);
+END $$;
+
+-- Checks the deferrable constraints of the tables restored into at once, or puts those off again that are
+-- INITIALLY DEFERRED.
+CREATE OR REPLACE FUNCTION reprieve.undelete_defer(act xid8, deferred boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    list text;
+BEGIN
+    SELECT string_agg(DISTINCT format('%I.%I', n.nspname, x.conname), ', ') INTO list
+      FROM reprieve.undelete_tables w
+      JOIN pg_constraint x ON x.conrelid = ANY (reprieve.members_of(w.relid)) AND x.condeferrable AND (x.condeferred OR NOT deferred)
+      JOIN pg_namespace n ON n.oid = x.connamespace
+     WHERE w.act = $1 AND w.graves + w.relinks > 0;
+    IF list IS NOT NULL THEN
+        EXECUTE format('SET CONSTRAINTS %s %s', list, CASE WHEN deferred THEN 'DEFERRED' ELSE 'IMMEDIATE' END);
     END IF;
 END $$;

@@ -393,6 +393,58 @@ async fn u6_rows_of_the_graveyard_by_predicate() {
 }
 
 #[tokio::test]
+async fn u7_what_was_purged_is_reported_missing() {
+    let db = database("u7", FAMILY, &[("p", "bin"), ("c", "bin")]).await;
+    db.run("DELETE FROM p WHERE id = 1; DELETE FROM reprieve.graveyard WHERE table_name = 'c' AND data[1] <> '3'")
+        .await;
+    let deletion = last(&db).await;
+    let call = format!("deletion_v1({deletion})");
+    let details = db
+        .rows(&format!(
+            "BEGIN; SELECT detail FROM reprieve.undelete_{call}; ROLLBACK"
+        ))
+        .await;
+    assert_eq!(details[0], "2 row(s) are no longer in the bin");
+    let lines = undelete(&db, &call).await;
+    assert_eq!(lines[0], "public.c|1|0|0|INCOMPLETE");
+    assert!(lines.last().unwrap().ends_with("INCOMPLETE"));
+}
+
+#[tokio::test]
+async fn deferred_constraints_are_checked_before_the_verdict() {
+    let schema = "CREATE TABLE p(id int PRIMARY KEY);
+        CREATE TABLE t(id int PRIMARY KEY, k int UNIQUE DEFERRABLE INITIALLY DEFERRED, p_id int REFERENCES p DEFERRABLE INITIALLY DEFERRED);
+        INSERT INTO p VALUES (1), (2), (3); INSERT INTO t VALUES (1, 1, 1), (2, 2, 2), (3, 3, 3);";
+    let db = database("deferred", schema, &[("t", "bin")]).await;
+    db.run("DELETE FROM t").await;
+    let deletion = last(&db).await;
+    db.run("INSERT INTO t VALUES (9, 1, NULL); DELETE FROM p WHERE id = 2")
+        .await;
+    let session = db.session().await;
+    let (code, _, text) = failure(
+        &session,
+        &format!("SELECT * FROM reprieve.undelete_deletion_v1({deletion})"),
+    )
+    .await;
+    assert_eq!(code, "RV010");
+    assert_eq!(
+        text,
+        "public.t (id)=(1): its key is taken: constraint t_k_key, live row (id)=(9)\n\
+         public.t (id)=(2): its parent in public.p, (id)=(2), is gone"
+    );
+    let lines = undelete(&db, &format!("deletion_v1({deletion}, 'nonconflict_only')")).await;
+    assert_eq!(
+        lines,
+        ["public.t|1|0|2|INCOMPLETE", "(all)|1|0|2|INCOMPLETE"]
+    );
+    // They are deferred again for the rest of the transaction.
+    db.run("DELETE FROM t WHERE id = 3").await;
+    let deletion = last(&db).await;
+    db.run(&format!("BEGIN; SELECT * FROM reprieve.undelete_deletion_v1({deletion}); INSERT INTO t VALUES (10, 3, NULL); DELETE FROM t WHERE id = 3; COMMIT"))
+        .await;
+}
+
+#[tokio::test]
 async fn u8_twice_is_a_clean_no_op_and_deleting_again_is_a_new_deletion() {
     let db = database("u8", FAMILY, MARKED).await;
     let before = content(&db, TABLES).await;
