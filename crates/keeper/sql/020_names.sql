@@ -88,22 +88,22 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
         SELECT c.oid, n.nspname, c.relname, c.relkind, t.mode, t.marking
         FROM reprieve.tables t JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
     ), columns AS (
-        SELECT a.attrelid, jsonb_agg(jsonb_build_object('name', a.attname,
+        SELECT a.attrelid, json_agg(json_build_object('name', a.attname,
                  'hidden', e.mode = 'mark' AND a.attname IN ('deleted_at', 'deletion_id'),
                  'generated', a.attgenerated <> '') ORDER BY a.attnum) AS list
         FROM enabled e JOIN pg_attribute a ON a.attrelid = e.oid
         WHERE a.attnum > 0 AND NOT a.attisdropped GROUP BY a.attrelid
     ), keys AS (
-        SELECT i.indrelid, jsonb_agg(a.attname ORDER BY k.place) AS list
+        SELECT i.indrelid, json_agg(a.attname ORDER BY k.place) AS list
         FROM enabled e JOIN pg_index i ON i.indrelid = e.oid AND i.indisprimary,
              unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
              JOIN pg_attribute a ON a.attnum = k.attnum
         WHERE a.attrelid = i.indrelid AND k.place <= i.indnkeyatts GROUP BY i.indrelid
     )
-    SELECT jsonb_build_object(
+    SELECT json_build_object(
         'server', current_setting('server_version_num')::int,
         'tables', coalesce((
-            SELECT jsonb_agg(jsonb_build_object('oid', e.oid::bigint, 'schema', e.nspname, 'name', e.relname,
+            SELECT json_agg(json_build_object('oid', e.oid::bigint, 'schema', e.nspname, 'name', e.relname,
                      'mode', e.mode, 'marking', e.marking, 'kind', e.relkind,
                      'columns', coalesce(columns.list, '[]'), 'primary_key', coalesce(keys.list, '[]'),
                      'inherits', EXISTS (SELECT FROM pg_inherits h JOIN pg_class m ON m.oid = h.inhrelid
@@ -112,7 +112,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
                    ORDER BY e.nspname, e.relname)
             FROM enabled e LEFT JOIN columns ON columns.attrelid = e.oid LEFT JOIN keys ON keys.indrelid = e.oid), '[]'),
         'shadows', coalesce((
-            SELECT jsonb_agg(jsonb_build_array(n.nspname, c.relname) ORDER BY n.nspname, c.relname)
+            SELECT json_agg(json_build_array(n.nspname, c.relname) ORDER BY n.nspname, c.relname)
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE c.relname IN (SELECT e.relname FROM enabled e) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
               AND c.relpersistence <> 't' AND n.nspname !~ '^pg_toast'

@@ -258,9 +258,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
              JOIN pg_attribute pa ON pa.attrelid = x.confrelid AND pa.attnum = u.pk
          ) AS k
     WHERE x.contype = 'f' AND x.conparentid = 0
+      AND (relids IS NULL OR x.conrelid = ANY (relids) OR x.confrelid = ANY (relids))
       AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid IN (x.conrelid, x.confrelid)
                   AND (t.mode = 'mark' OR (t.relid = x.confrelid AND x.confdeltype IN ('n', 'd'))))
-      AND (relids IS NULL OR x.conrelid = ANY (relids) OR x.confrelid = ANY (relids))
 $$;
 
 -- The triggers of one foreign key. A marked parent: children may only refer to live rows. A marked child:
@@ -373,14 +373,14 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     link reprieve.links;
     gone record;
-    wanted oid[] := ARRAY(SELECT r.conoid FROM reprieve.read_links(relids) r);
+    links reprieve.links[] := ARRAY(SELECT r FROM reprieve.read_links(relids) r);
 BEGIN
     FOR gone IN SELECT l.conoid, l.parent, l.child FROM reprieve.links l
-                WHERE (relids IS NULL OR l.parent = ANY (relids) OR l.child = ANY (relids)) AND l.conoid <> ALL (wanted) LOOP
+                WHERE (relids IS NULL OR l.parent = ANY (relids) OR l.child = ANY (relids)) AND l.conoid <> ALL (ARRAY(SELECT w.conoid FROM unnest(links) AS w)) LOOP
         PERFORM reprieve.drop_link(gone.conoid, gone.parent, gone.child);
         DELETE FROM reprieve.links l WHERE l.conoid = gone.conoid;
     END LOOP;
-    FOR link IN SELECT r.* FROM reprieve.read_links(relids) r LOOP
+    FOREACH link IN ARRAY links LOOP
         DELETE FROM reprieve.links l WHERE l.conoid = link.conoid AND l IS DISTINCT FROM link;
         INSERT INTO reprieve.links SELECT link.* ON CONFLICT DO NOTHING;
         PERFORM reprieve.ensure_link(link);

@@ -9,7 +9,10 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         FROM pg_attribute a JOIN e ON e.relid = a.attrelid WHERE a.attnum > 0 AND NOT a.attisdropped
         UNION ALL
         SELECT e.relid, concat_ws(',', 'x', x.oid, x.conname, x.contype, x.confdeltype, x.condeferrable, x.condeferred)
-        FROM pg_constraint x JOIN e ON e.relid IN (x.conrelid, x.confrelid) WHERE x.contype NOT IN ('t', 'c', 'n')
+        FROM pg_constraint x JOIN e ON e.relid = x.conrelid WHERE x.contype NOT IN ('t', 'c', 'n')
+        UNION ALL
+        SELECT e.relid, concat_ws(',', 'f', x.oid, x.conname, x.confdeltype, x.condeferrable, x.condeferred)
+        FROM pg_constraint x JOIN e ON e.relid = x.confrelid WHERE x.contype = 'f'
         UNION ALL
         SELECT i.indrelid, concat_ws(',', 'i', i.indexrelid, i.indisvalid)
         FROM pg_index i JOIN e ON e.relid = i.indrelid WHERE i.indisunique OR i.indisexclusion
@@ -21,15 +24,19 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         FROM pg_depend d JOIN e ON e.relid = d.refobjid AND d.refclassid = 'pg_class'::regclass
         WHERE d.classid IN ('pg_rewrite'::regclass, 'pg_policy'::regclass, 'pg_proc'::regclass)
         UNION ALL
-        SELECT y.typrelid, concat_ws(',', 'y', d.classid, d.objid, d.objsubid)
-        FROM pg_type y JOIN e ON e.relid = y.typrelid
-        JOIN pg_depend d ON d.refclassid = 'pg_type'::regclass AND d.refobjid IN (y.oid, y.typarray) WHERE d.deptype <> 'i'
+        SELECT c.oid, concat_ws(',', 'y', d.classid, d.objid, d.objsubid)
+        FROM e JOIN pg_class c ON c.oid = e.relid JOIN pg_type y ON y.oid = c.reltype, unnest(ARRAY[y.oid, y.typarray]) AS u(type)
+        JOIN pg_depend d ON d.refclassid = 'pg_type'::regclass AND d.refobjid = u.type WHERE d.deptype <> 'i'
         UNION ALL
-        SELECT e.relid, concat_ws(',', 'h', h.inhrelid, h.inhparent) FROM pg_inherits h JOIN e ON e.relid IN (h.inhrelid, h.inhparent)
+        SELECT e.relid, concat_ws(',', 'h', h.inhrelid, h.inhparent) FROM pg_inherits h JOIN e ON e.relid = h.inhrelid
+        UNION ALL
+        SELECT e.relid, concat_ws(',', 'h', h.inhrelid, h.inhparent) FROM pg_inherits h JOIN e ON e.relid = h.inhparent
+    ), grouped AS (
+        SELECT f.relid, string_agg(f.fact, ';' ORDER BY f.fact COLLATE "C") AS facts FROM facts f GROUP BY f.relid
     )
     SELECT c.oid, md5(concat_ws('|', c.relname, c.relnamespace, c.relowner, c.relacl, c.relrowsecurity, c.relforcerowsecurity,
-                                (SELECT string_agg(f.fact, ';' ORDER BY f.fact) FROM facts f WHERE f.relid = c.oid)))
-    FROM e JOIN pg_class c ON c.oid = e.relid
+                                c.reloftype, grouped.facts))
+    FROM e JOIN pg_class c ON c.oid = e.relid LEFT JOIN grouped ON grouped.relid = c.oid
 $$;
 
 -- What modes depend on beyond the tables themselves: functions and publications.
@@ -66,12 +73,15 @@ $$;
 -- Our columns in a table that is not ours: CREATE TABLE (LIKE t) and INHERITS copy them.
 CREATE OR REPLACE FUNCTION reprieve.copies() RETURNS SETOF oid
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT a.attrelid
-    FROM pg_attribute a JOIN pg_attribute b ON b.attrelid = a.attrelid AND b.attnum = a.attnum + 1 JOIN pg_class c ON c.oid = a.attrelid
-    WHERE a.attname = 'deleted_at' AND a.atttypid = 'timestamptz'::regtype AND NOT a.attnotnull AND NOT a.atthasdef AND a.attislocal
-      AND b.attname = 'deletion_id' AND b.atttypid = 'int8'::regtype AND NOT b.attnotnull AND NOT b.atthasdef AND b.attislocal
-      AND c.relkind IN ('r', 'p') AND NOT EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = c.oid AND t.mode = 'mark')
-      AND pg_has_role(c.relowner, 'USAGE')
+    WITH pairs AS MATERIALIZED (
+        SELECT a.attrelid
+        FROM pg_attribute a JOIN pg_attribute b ON b.attrelid = a.attrelid AND b.attname = 'deletion_id' AND b.attnum = a.attnum + 1
+        WHERE a.attname = 'deleted_at' AND a.atttypid = 'timestamptz'::regtype AND NOT a.attnotnull AND NOT a.atthasdef AND a.attislocal
+          AND b.atttypid = 'int8'::regtype AND NOT b.attnotnull AND NOT b.atthasdef AND b.attislocal
+          AND NOT EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = a.attrelid AND t.mode = 'mark')
+    )
+    SELECT c.oid FROM pairs JOIN pg_class c ON c.oid = pairs.attrelid
+    WHERE c.relkind IN ('r', 'p') AND pg_has_role(c.relowner, 'USAGE')
       -- Only where all the other columns of some marked table came along.
       AND EXISTS (SELECT FROM reprieve.tables t WHERE t.mode = 'mark' AND NOT EXISTS (
           SELECT FROM pg_attribute o WHERE o.attrelid = t.relid AND o.attnum > 0 AND NOT o.attisdropped AND NOT EXISTS (
@@ -200,13 +210,16 @@ CREATE OR REPLACE FUNCTION reprieve.advance_v1() RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     advanced int;
+    current text;
 BEGIN
     IF NOT EXISTS (SELECT FROM reprieve.tables t WHERE t.mode = 'mark' AND NOT t.marking AND t.signature IS DISTINCT FROM 'preparing') THEN
         RETURN 0;
     END IF;
-    IF EXISTS (SELECT FROM reprieve.proxies p WHERE p.lease_until > clock_timestamp()
-               AND p.catalog_md5 IS DISTINCT FROM md5(reprieve.catalog_v1())) THEN
-        RETURN 0;
+    IF EXISTS (SELECT FROM reprieve.proxies p WHERE p.lease_until > clock_timestamp()) THEN
+        current := md5(reprieve.catalog_v1());
+        IF EXISTS (SELECT FROM reprieve.proxies p WHERE p.lease_until > clock_timestamp() AND p.catalog_md5 IS DISTINCT FROM current) THEN
+            RETURN 0;
+        END IF;
     END IF;
     UPDATE reprieve.tables t SET marking = true WHERE t.mode = 'mark' AND NOT t.marking AND t.signature IS DISTINCT FROM 'preparing';
     GET DIAGNOSTICS advanced = ROW_COUNT;
