@@ -20,10 +20,10 @@ use crate::phase::{Phase, PhaseWatch};
 use crate::relay::{End, Moved, Parts, Relay};
 use crate::server::Shared;
 use crate::settings::Settings;
-use crate::socket::Socket;
+use crate::socket::{Socket, last_words};
 use crate::upstream::{Dialled, Place, Upstream};
 
-/// For the last words to a peer that may not read them.
+/// For words with a server that may not listen.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a CancelRequest on its way upstream, its connection included.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -432,20 +432,13 @@ impl Finish<'_> {
     /// The client may be slow to read a long result: that is its right until we stop.
     async fn last_words_until(&self, client: &mut Socket, bytes: &[u8], phase: &mut PhaseWatch) {
         let write = async {
-            let _ = client.write_all(bytes).await;
-            let _ = client.shutdown().await;
+            if client.write_all(bytes).await.is_ok() {
+                last_words(client, &[]).await;
+            }
         };
         tokio::select! {
             () = write => {}
             () = phase.reached(Phase::Stopping) => {}
         }
     }
-}
-
-async fn last_words(socket: &mut Socket, bytes: &[u8]) {
-    let write = async {
-        let _ = socket.write_all(bytes).await;
-        let _ = socket.shutdown().await;
-    };
-    let _ = timeout(LAST_WORDS_TIMEOUT, write).await;
 }

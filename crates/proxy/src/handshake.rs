@@ -10,7 +10,7 @@ use session::StartupParameters;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio_rustls::TlsAcceptor;
 
-use crate::socket::{Socket, Stream};
+use crate::socket::{Socket, Stream, last_words};
 use crate::tls::{ClientTls, ClientTlsMode};
 
 /// PostgreSQL's own limit, `MAX_STARTUP_PACKET_LENGTH`.
@@ -79,7 +79,7 @@ pub async fn open<S: Stream + 'static>(
                 };
                 if has_unread_bytes(&mut stream).await {
                     let refusal = fatal("08P01", "received unencrypted data after SSL request");
-                    stream.write_all(&refusal).await?;
+                    last_words(&mut stream, &refusal).await;
                     return Err(TurnedAway::DataBeforeTls);
                 }
                 stream.write_all(b"S").await?;
@@ -156,14 +156,14 @@ async fn settle(
             let text = format!(
                 "unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.0"
             );
-            socket.write_all(&fatal("0A000", &text)).await?;
+            last_words(&mut socket, &fatal("0A000", &text)).await;
             return Err(TurnedAway::Repeated(major, minor));
         }
         _ => {}
     }
     if tls.mode == ClientTlsMode::Require && !encrypted && !local {
         let text = "this proxy accepts encrypted connections only: connect with sslmode=require";
-        socket.write_all(&fatal("28000", text)).await?;
+        last_words(&mut socket, &fatal("28000", text)).await;
         return Err(TurnedAway::TlsRequired);
     }
     let parameters = (code >> 16 == 3)

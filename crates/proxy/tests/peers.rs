@@ -1,5 +1,11 @@
 //! Peers that die, lie, flood or say nothing, on both sides, against a server that is only a script.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that panics is a test that fails"
+)]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
