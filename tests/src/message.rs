@@ -13,7 +13,8 @@ pub enum Detail {
     /// Everything but what differs between any two servers: pids, keys, OIDs of user objects.
     Exact,
     /// Without the source file, line and routine of an error: a trigger of ours that raises PostgreSQL's own error
-    /// raises it from another place.
+    /// raises it from another place. And without the numbers of columns, which leave a gap where ours are: pg_attribute
+    /// says the same.
     Meaning,
 }
 
@@ -40,7 +41,7 @@ impl Message {
                 code => format!("{code} {}", text(body.take_rest())),
             },
             b'S' => format!("{}={}", body.cstr()?, body.cstr()?),
-            b'T' => row_description(&mut body)?,
+            b'T' => row_description(&mut body, detail)?,
             b'D' => data_row(&mut body)?,
             b't' => {
                 let count = body.u16()?;
@@ -120,13 +121,16 @@ impl Message {
     }
 }
 
-fn row_description(body: &mut Body<'_>) -> Option<String> {
+fn row_description(body: &mut Body<'_>, detail: Detail) -> Option<String> {
     let count = body.u16()?;
     let mut columns = Vec::new();
     for _ in 0..count {
         let name = body.cstr()?;
         let table = if body.u32()? == 0 { "-" } else { "table" };
-        let attribute = body.u16()?;
+        let attribute = match detail {
+            Detail::Exact => body.u16()?.to_string(),
+            Detail::Meaning => body.u16().map(|_| "n".to_owned())?,
+        };
         let (kind, size) = (oid(body.u32()?), body.u16()? as i16);
         let (modifier, format) = (body.u32()? as i32, body.u16()?);
         columns.push(format!(

@@ -342,10 +342,14 @@ fn the_search_path_moves() {
     same("search_path", setup, |story| {
         story.says(0, "SET search_path = a");
         story.says(0, "DELETE FROM t WHERE id = 1 RETURNING *");
-        story.says(
-            0,
-            "BEGIN; SET LOCAL search_path = b; DELETE FROM t WHERE id = 2 RETURNING *; ROLLBACK",
-        );
+        for sql in [
+            "BEGIN",
+            "SET LOCAL search_path = b",
+            "DELETE FROM t WHERE id = 2 RETURNING *",
+            "ROLLBACK",
+        ] {
+            story.says(0, sql);
+        }
         story.says(0, "SELECT * FROM t");
         story.says(0, "SELECT set_config('search_path', 'b', false)");
         story.says(0, "SELECT * FROM t ORDER BY id");
