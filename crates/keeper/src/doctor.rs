@@ -77,7 +77,9 @@ impl Keeper {
     /// disagree. Empty is well.
     pub async fn check(&self) -> Result<Vec<IntegrityProblem>, KeeperError> {
         let sql = "SELECT to_jsonb(c) AS problem FROM reprieve.check_v1() AS c";
+        self.take_time().await?;
         let rows = self.rows("checking integrity", sql, &[]).await;
+        self.pin().await?;
         let rows = rows.map_err(|error| self.or_not_installed(error))?;
         rows.iter()
             .map(|row| {

@@ -153,6 +153,7 @@ impl Keeper {
                 database: self.database().to_owned(),
             });
         }
+        self.take_time().await?;
         let (buried, marked) = self.deleted_rows().await?;
         if graveyard == Graveyard::Keep && buried + marked > 0 {
             return Err(KeeperError::GraveyardNotEmpty {
@@ -163,6 +164,7 @@ impl Keeper {
         }
         let disabled = self.disable_all(progress).await?;
         // What was deleted between the count and now.
+        self.take_time().await?;
         let (late, _) = self.deleted_rows().await?;
         if graveyard == Graveyard::Keep && late > 0 {
             return Err(KeeperError::GraveyardNotEmpty {
@@ -173,6 +175,7 @@ impl Keeper {
         }
         let drop = "DROP SCHEMA reprieve CASCADE";
         self.batch("removing schema reprieve", drop).await?;
+        self.pin().await?;
         let tables = disabled.into_iter().map(|state| state.table).collect();
         Ok(UninstallReport {
             tables,

@@ -308,7 +308,7 @@ impl Keeper {
     ) -> Result<(), KeeperError> {
         let mut pause = PAUSE_FIRST;
         self.set("lock_timeout", LOCK_TIMEOUT).await?;
-        self.set("statement_timeout", Duration::ZERO).await?;
+        self.take_time().await?;
         let mut result = Ok(());
         for number in 1..=LOCK_ATTEMPTS_MAX {
             result = if call.parameters.is_empty() {
@@ -341,6 +341,11 @@ impl Keeper {
         }
         self.pin().await?;
         result
+    }
+
+    /// For work that takes as long as there are rows; [`Keeper::pin`] ends it.
+    pub(crate) async fn take_time(&self) -> Result<(), KeeperError> {
+        self.set("statement_timeout", Duration::ZERO).await
     }
 
     async fn set(&self, name: &str, value: Duration) -> Result<(), KeeperError> {

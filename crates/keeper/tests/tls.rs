@@ -1,5 +1,10 @@
 //! What each sslmode believes, against a server with certificates of a private authority.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set itself up must fail"
+)]
+
 #[path = "../../reprieve/src/demo/cluster.rs"]
 #[allow(
     dead_code,
