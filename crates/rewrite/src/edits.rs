@@ -90,8 +90,7 @@ impl Edits {
             .checked_sub(1)
             .and_then(|before| self.edits.get(before));
         let collides = |edit: &Edit| {
-            edit.start < range.end && edit.end > range.start
-                || (edit.start > range.start && edit.start < range.end)
+            edit.start < range.end && (edit.end > range.start || edit.start > range.start)
         };
         if before.is_some_and(collides) || self.edits.get(index).is_some_and(collides) {
             self.conflict = true;

@@ -6,7 +6,7 @@ use sqlparser::ast::{ObjectName, ObjectNamePart, SetExpr, Statement, TableFactor
 
 use crate::lex::{Lexer, TokenKind, Tokens};
 use crate::normalise::Wrapper;
-use crate::parse::parse_statement;
+use crate::parse::with_statement;
 
 /// The kind of one statement, in PostgreSQL's words, and the relations it reads or writes: `schema.name`
 /// as PostgreSQL folds them, common table expressions included.
@@ -15,14 +15,16 @@ use crate::parse::parse_statement;
 /// Why it could not be read.
 pub fn inspect(text: &[u8]) -> Result<(&'static str, Vec<String>), String> {
     let tokens = Tokens::lex(text, true).map_err(|error| error.to_string())?;
-    let parsed = parse_statement(&tokens, 0..tokens.len()).map_err(|error| error.to_string())?;
-    let mut relations = Relations::default();
-    let _: ControlFlow<()> = parsed.statement.visit(&mut relations);
-    let kind = match parsed.normalised.wrappers.first() {
-        Some(wrapper) => wrapper_kind(*wrapper),
-        None => kind(&parsed.statement),
-    };
-    Ok((kind, relations.found))
+    let seen = with_statement(&tokens, 0..tokens.len(), |parsed| {
+        let mut relations = Relations::default();
+        let _: ControlFlow<()> = parsed.statement.visit(&mut relations);
+        let kind = match parsed.normalised.wrappers.first() {
+            Some(wrapper) => wrapper_kind(*wrapper),
+            None => kind(&parsed.statement),
+        };
+        (kind, relations.found)
+    });
+    seen.map_err(|error| error.to_string())
 }
 
 /// Whether the first token is a word, and its bytes. `None` at the end, or if it does not end.

@@ -480,10 +480,6 @@ impl<'t> Tokens<'t> {
         self.tokens.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.tokens.is_empty()
-    }
-
     pub fn get(&self, index: usize) -> Option<&Token> {
         self.tokens.get(index)
     }

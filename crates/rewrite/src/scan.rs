@@ -8,8 +8,9 @@ use std::ops::Range;
 use catalog::Catalog;
 
 use crate::lex::{LexError, Lexer, Token, TokenKind, Tokens};
+use crate::parse::{Unparsed, with_statement};
 use crate::plan::{Effect, Plan, Reply, Statement};
-use crate::{ClientEncoding, Edits, Refusal, Scope, refusal};
+use crate::{ClientEncoding, Edits, Refusal, Scope, refusal, walk};
 
 use head::{Head, Verdict};
 
@@ -302,13 +303,14 @@ impl<'t> Scanned<'t> {
         let name = named
             .and_then(|token| tokens.identifier(token))
             .unwrap_or_default();
-        match crate::parse::parse_statement(&tokens, 0..tokens.len()) {
-            Err(crate::parse::Unparsed::TooDeep) => Err(refusal::too_deep(concern.offset)),
-            Err(crate::parse::Unparsed::Syntax { message }) => {
+        let walked = with_statement(&tokens, 0..tokens.len(), |parsed| {
+            walk::statement(&parsed.statement, &tokens, 0..tokens.len(), scope, edits)
+        });
+        match walked {
+            Ok(walked) => walked,
+            Err(Unparsed::TooDeep) => Err(refusal::too_deep(concern.offset)),
+            Err(Unparsed::Syntax { message }) => {
                 Err(refusal::unparsed(&name, &message, concern.offset))
-            }
-            Ok(parsed) => {
-                crate::walk::statement(&parsed.statement, &tokens, 0..tokens.len(), scope, edits)
             }
         }
     }

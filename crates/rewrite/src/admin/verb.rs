@@ -349,7 +349,7 @@ impl Words<'_, '_> {
     fn time(&mut self, stop: &[&str], form: &str) -> Result<String, Refusal> {
         let start = self.at;
         let mut depth = 0usize;
-        while !self.is_at_end() && !(depth == 0 && self.one_of(stop)) {
+        while !self.is_at_end() && (depth > 0 || !self.one_of(stop)) {
             match self.tokens.kind(self.at) {
                 Some(TokenKind::LeftParenthesis) => depth += 1,
                 Some(TokenKind::RightParenthesis) => depth = depth.saturating_sub(1),
