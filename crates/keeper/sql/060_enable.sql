@@ -39,8 +39,11 @@ BEGIN
     END IF;
     SELECT x.relname INTO found_name FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
     WHERE i.indrelid = relid AND (i.indisunique OR i.indisexclusion) AND EXISTS (
-        SELECT FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-        WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.refobjid = relid AND a.attgenerated <> '') LIMIT 1;
+        SELECT FROM pg_attribute a WHERE a.attrelid = relid AND a.attgenerated <> ''
+        -- A BEFORE trigger does not see the value yet. What an expression reads, its index depends on.
+        AND (a.attnum = ANY (i.indkey::int2[]) OR EXISTS (
+            SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
+            AND d.refclassid = 'pg_class'::regclass AND d.refobjid = relid AND d.refobjsubid = a.attnum))) LIMIT 1;
     IF found_name IS NOT NULL THEN
         reason := format('the key %I contains a generated column', found_name); RETURN NEXT;
     END IF;

@@ -282,7 +282,10 @@ fn describe(error: &Error) -> String {
         error.code().code(),
         error.message(),
         // 23502 and 23514 print the whole row, our two columns at its end: the proxy cuts them off.
-        error.detail().unwrap_or("-").replace(", null, null).", ")."),
+        error
+            .detail()
+            .unwrap_or("-")
+            .replace(", null, null).", ")."),
         error.schema().unwrap_or("-"),
         error.table().unwrap_or("-"),
         error.constraint().unwrap_or("-"),

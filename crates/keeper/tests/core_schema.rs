@@ -1,0 +1,312 @@
+//! Enabled tables follow the schema, and what a mode depends on.
+
+#[path = "../../reprieve/src/demo/cluster.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the demo; these tests need a part of it"
+)]
+mod cluster;
+mod support;
+
+use support::Database;
+
+async fn installed(name: &str) -> Database {
+    let database = Database::new(name).await;
+    database.keeper().await.install().await.unwrap();
+    database
+}
+
+async fn mode(database: &Database, table: &str) -> String {
+    let sql = format!("SELECT mode, reason FROM reprieve.tables WHERE relid = '{table}'::regclass");
+    database.rows(&sql).await.join("")
+}
+
+#[tokio::test]
+async fn auto_marks_only_where_nothing_can_tell() {
+    let database = installed("core_modes").await;
+    database
+        .run(
+            "CREATE TABLE plain (id int PRIMARY KEY);
+             CREATE TABLE keyless (id int);
+             CREATE TABLE triggered (id int PRIMARY KEY);
+             CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+             CREATE TRIGGER note BEFORE INSERT ON triggered FOR EACH ROW EXECUTE FUNCTION note();
+             CREATE TABLE ruled (id int PRIMARY KEY); CREATE RULE r AS ON DELETE TO ruled DO ALSO NOTIFY ruled;
+             CREATE TABLE secured (id int PRIMARY KEY); ALTER TABLE secured ENABLE ROW LEVEL SECURITY;
+             CREATE TABLE viewed (id int PRIMARY KEY); CREATE VIEW v AS SELECT id FROM viewed;
+             CREATE TABLE sourced (id int PRIMARY KEY);
+             CREATE FUNCTION reads() RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT count(*) FROM Sourced); END';
+             CREATE TABLE almost_sourced_too (id int PRIMARY KEY);
+             CREATE TABLE typed (id int PRIMARY KEY); CREATE TABLE holder (id int PRIMARY KEY, t typed);
+             CREATE TABLE published (id int PRIMARY KEY); CREATE PUBLICATION pub FOR TABLE published;
+             CREATE TABLE deferred (id int PRIMARY KEY DEFERRABLE);
+             CREATE TABLE soft (id int PRIMARY KEY, deleted_at timestamptz);
+             CREATE TABLE computed (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id + 1) STORED UNIQUE);
+             CREATE TABLE root (id int PRIMARY KEY) PARTITION BY RANGE (id);
+             CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE kid () INHERITS (parent);",
+        )
+        .await;
+    let verdicts = database
+        .rows(
+            "SELECT c.relname, e.mode, e.reason FROM pg_class c, LATERAL reprieve.enable_v1(c.oid) e
+             WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace AND c.relname <> 'kid' ORDER BY c.oid",
+        )
+        .await;
+    assert_eq!(
+        verdicts,
+        [
+            "plain|mark|marking is exact here",
+            "keyless|bin|it has no primary key",
+            "triggered|bin|it has a trigger of its own, note",
+            "ruled|bin|it has a rule, r",
+            "secured|bin|it has row security",
+            "viewed|bin|rule _RETURN on view public.v reads it",
+            "sourced|bin|the function public.reads() names it",
+            "almost_sourced_too|mark|marking is exact here",
+            "typed|bin|its row type is used by column t of table public.holder",
+            "holder|mark|marking is exact here",
+            "published|bin|it is a member of the publication pub",
+            "deferred|bin|its constraint deferred_pkey is deferrable",
+            "soft|bin|it has a column deleted_at of its own",
+            "computed|bin|the key computed_g_key contains a generated column",
+            "root|bin|it is partitioned or a partition",
+            "parent|bin|it is part of an inheritance hierarchy",
+        ]
+    );
+    // Judging changes nothing, and agrees.
+    assert_eq!(
+        database
+            .rows("SELECT * FROM reprieve.judge_v1('triggered')")
+            .await,
+        ["public.triggered|bin|it has a trigger of its own, note"]
+    );
+    let refused = database
+        .rows("SELECT * FROM reprieve.judge_v1('pg_class')")
+        .await;
+    assert_eq!(refused, ["pg_catalog.pg_class|none|it is a system table"]);
+}
+
+#[tokio::test]
+async fn a_table_that_gains_a_trigger_moves_its_tombstones_away() {
+    let database = installed("core_gains").await;
+    database
+        .run(
+            "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'x'), (2, 'y');
+             SELECT reprieve.enable_v1('t');
+             UPDATE t SET deleted_at = now(), deletion_id = (SELECT reprieve.begin_deletion_v1('DELETE')) WHERE deleted_at IS NULL AND id = 1;
+             CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+             CREATE TRIGGER note BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION note();
+             SELECT reprieve.after_ddl_v1()",
+        )
+        .await;
+    assert_eq!(
+        mode(&database, "t").await,
+        "bin|it has a trigger of its own, note"
+    );
+    assert_eq!(database.rows("SELECT * FROM t").await, ["2|y"]);
+    assert_eq!(
+        database
+            .rows("SELECT cause, columns, data FROM reprieve.graveyard")
+            .await,
+        ["disable|{id,v}|{1,x}"]
+    );
+    database
+        .run("DROP TRIGGER note ON t; SELECT reprieve.after_ddl_v1()")
+        .await;
+    assert_eq!(mode(&database, "t").await, "mark|marking is exact here");
+}
+
+#[tokio::test]
+async fn copies_renames_and_drops() {
+    let database = installed("core_follows").await;
+    database
+        .run(
+            "CREATE TABLE t (id int PRIMARY KEY, v text); SELECT reprieve.enable_v1('t');
+             CREATE TABLE copied (LIKE t INCLUDING ALL); SELECT reprieve.after_ddl_v1();
+             ALTER TABLE t RENAME TO u; ALTER TABLE u RENAME COLUMN v TO w; SELECT reprieve.after_ddl_v1();
+             CREATE TABLE c (id int PRIMARY KEY, u_id int REFERENCES u); SELECT reprieve.after_ddl_v1();
+             INSERT INTO u VALUES (1, 'x')",
+        )
+        .await;
+    let columns = "SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute
+                   WHERE attrelid = 'copied'::regclass AND attnum > 0 AND NOT attisdropped";
+    assert_eq!(database.rows(columns).await, ["id,v"]);
+    assert_eq!(
+        database
+            .rows("SELECT table_name FROM reprieve.tables")
+            .await,
+        ["u"]
+    );
+    // The new foreign key is followed although c is not enabled.
+    database
+        .run("UPDATE u SET deleted_at = now(), deletion_id = (SELECT reprieve.begin_deletion_v1('DELETE')) WHERE deleted_at IS NULL")
+        .await;
+    let client = database.session().await;
+    let error = client
+        .batch_execute("INSERT INTO c VALUES (1, 1)")
+        .await
+        .unwrap_err();
+    assert_eq!(error.as_db_error().unwrap().code().code(), "23503");
+    database
+        .run("DROP TABLE c, u; SELECT reprieve.after_ddl_v1()")
+        .await;
+    assert_eq!(
+        database.rows("SELECT count(*) FROM reprieve.tables").await,
+        ["0"]
+    );
+    let leftovers = "SELECT proname FROM pg_proc WHERE pronamespace = 'reprieve'::regnamespace AND proname ~ '_[0-9]{3,}$'";
+    assert_eq!(database.rows(leftovers).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn new_tables_are_enabled_by_their_names() {
+    let database = installed("core_globs").await;
+    database
+        .run(
+            "INSERT INTO reprieve.settings VALUES ('tables.enable', 'public.*, shop.order?'), ('tables.exclude', 'public.tmp_*'),
+                                                  ('tables.bin', '*.queue');
+             CREATE SCHEMA shop; CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE tmp_x (id int PRIMARY KEY); CREATE TABLE queue (id int PRIMARY KEY);
+             CREATE TABLE shop.orders (id int PRIMARY KEY); CREATE TABLE shop.other (id int PRIMARY KEY); CREATE TEMP TABLE gone (id int PRIMARY KEY);
+             SELECT reprieve.after_ddl_v1()",
+        )
+        .await;
+    let enabled =
+        "SELECT schema_name, table_name, mode, marking FROM reprieve.tables ORDER BY 1, 2";
+    assert_eq!(
+        database.rows(enabled).await,
+        [
+            "public|queue|bin|f",
+            "public|t|mark|f",
+            "shop|orders|mark|f"
+        ]
+    );
+    // What a DBA disabled stays disabled.
+    database
+        .run("SELECT reprieve.disable_v1('t'); CREATE TABLE x (id int); SELECT reprieve.after_ddl_v1()")
+        .await;
+    assert_eq!(
+        database.rows(enabled).await,
+        ["public|queue|bin|f", "public|x|bin|f", "shop|orders|mark|f"]
+    );
+}
+
+#[tokio::test]
+async fn members_of_hierarchies_are_captured_whole() {
+    let database = installed("core_members").await;
+    database
+        .run(
+            "CREATE TABLE r (id int, v text) PARTITION BY RANGE (id); CREATE TABLE r1 PARTITION OF r FOR VALUES FROM (0) TO (10);
+             SELECT reprieve.enable_v1('r'); CREATE TABLE r2 PARTITION OF r FOR VALUES FROM (10) TO (20); SELECT reprieve.after_ddl_v1();
+             INSERT INTO r VALUES (1, 'a'), (2, 'b'), (3, 'c'), (11, 'd'), (12, 'e');
+             DELETE FROM r WHERE id IN (1, 11)",
+        )
+        .await;
+    database.run("DELETE FROM r1 WHERE id = 2").await;
+    database.run("UPDATE r SET id = 13 WHERE id = 3").await;
+    database.run("TRUNCATE r2").await;
+    let buried = "SELECT table_name, cause, data FROM reprieve.graveyard ORDER BY data[1]::int";
+    assert_eq!(
+        database.rows(buried).await,
+        [
+            "r|delete|{1,a}",
+            "r1|delete|{2,b}",
+            "r|delete|{11,d}",
+            "r2|truncate|{12,e}",
+            "r2|truncate|{13,c}"
+        ]
+    );
+    database
+        .run(
+            "CREATE TABLE i (id int PRIMARY KEY); CREATE TABLE j (extra text) INHERITS (i); SELECT reprieve.enable_v1('i');
+             INSERT INTO i VALUES (101); INSERT INTO j VALUES (102, 'kept'); DELETE FROM i",
+        )
+        .await;
+    assert_eq!(
+        database
+            .rows("SELECT table_name, data FROM reprieve.graveyard WHERE data[1]::int > 100 ORDER BY 2")
+            .await,
+        ["i|{101}", "j|{102,kept}"]
+    );
+}
+
+#[tokio::test]
+async fn a_keeper_without_superuser_acts_for_the_owners() {
+    let database = Database::new("core_role").await;
+    database
+        .run(
+            "CREATE ROLE core_owner; CREATE ROLE core_keeper LOGIN CREATEROLE IN ROLE core_owner; CREATE ROLE core_app LOGIN;
+             GRANT CREATE ON DATABASE core_role TO core_keeper; GRANT CREATE, USAGE ON SCHEMA public TO core_owner;
+             SET ROLE core_owner; CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY, p_id int REFERENCES p ON DELETE CASCADE);
+             GRANT SELECT, INSERT, UPDATE, DELETE ON p TO core_app; INSERT INTO p VALUES (1), (2); INSERT INTO c VALUES (10, 1); RESET ROLE;
+             CREATE TABLE x (id int PRIMARY KEY)",
+        )
+        .await;
+    database
+        .keeper_as("core_keeper")
+        .await
+        .install()
+        .await
+        .unwrap();
+    database
+        .run("SET ROLE core_keeper; SELECT reprieve.enable_v1('p'), reprieve.enable_v1('c'); RESET ROLE")
+        .await;
+    database
+        .run(
+            "SET SESSION AUTHORIZATION core_app;
+             UPDATE p SET deleted_at = now(), deletion_id = (SELECT reprieve.begin_deletion_v1('DELETE')) WHERE deleted_at IS NULL AND id = 1;
+             DELETE FROM p WHERE id = 2; RESET SESSION AUTHORIZATION",
+        )
+        .await;
+    assert_eq!(
+        database
+            .rows("SELECT DISTINCT role_name, session_role FROM reprieve.deletions")
+            .await,
+        ["core_app|core_app"]
+    );
+    assert_eq!(
+        database
+            .rows("SELECT table_name, rows FROM reprieve.deletion_tables ORDER BY deletion_id, 1")
+            .await,
+        ["c|1", "p|1", "p|1"]
+    );
+    // A client may not do anything in our schema but what a proxy does for it.
+    let client = database.session().await;
+    client
+        .batch_execute("SET SESSION AUTHORIZATION core_app")
+        .await
+        .unwrap();
+    for allowed in ["session_v1()", "catalog_v1()", "after_ddl_v1()"] {
+        client
+            .batch_execute(&format!("SELECT reprieve.{allowed}"))
+            .await
+            .unwrap();
+    }
+    for forbidden in [
+        "SELECT reprieve.enable_v1('p')",
+        "SELECT reprieve.next_deletion()",
+        "SELECT * FROM reprieve.graveyard",
+        "SELECT * FROM reprieve.tables",
+        "CREATE TEMP TABLE mine (id int); CREATE TRIGGER t AFTER DELETE ON mine EXECUTE FUNCTION reprieve.after_mark()",
+    ] {
+        let error = client.batch_execute(forbidden).await.unwrap_err();
+        assert_eq!(
+            error.as_db_error().unwrap().code().code(),
+            "42501",
+            "{forbidden}"
+        );
+    }
+    // Saying that our own statements are under way does not lend the right to delete.
+    database.run("REVOKE DELETE ON p FROM core_app").await;
+    client
+        .batch_execute("SET reprieve.following = '1'")
+        .await
+        .unwrap();
+    let error = client
+        .batch_execute("UPDATE p SET deleted_at = now(), deletion_id = 1")
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.as_db_error().unwrap().message(),
+        "permission denied for table p"
+    );
+}
