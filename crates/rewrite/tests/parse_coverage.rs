@@ -11,7 +11,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Statements per 10,000 that agree. Raise it when more do; never lower it.
-const AGREEING_MIN: usize = 9_910;
+const AGREEING_MIN: usize = 9_976;
 
 /// Kinds of statements that read or write rows through us.
 const KINDS: &[&str] = &[
@@ -97,9 +97,20 @@ impl Found {
                 if let Some(name) = fields.get("ctename") {
                     self.ctes.insert(name.as_str().unwrap().into());
                 }
+                // The source of `(a, b) = ...` is repeated for each column.
+                if fields
+                    .get("colno")
+                    .and_then(Value::as_i64)
+                    .is_some_and(|column| column > 1)
+                {
+                    return;
+                }
                 for (key, value) in fields {
                     // Names that are made or repeated, not read.
-                    if !matches!(key.as_str(), "into" | "view" | "locked_rels") {
+                    if !matches!(
+                        key.as_str(),
+                        "into" | "into_clause" | "view" | "locked_rels"
+                    ) {
                         self.walk(value);
                     }
                 }

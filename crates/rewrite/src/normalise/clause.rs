@@ -35,6 +35,27 @@ pub(super) fn word(draft: &mut Draft<'_>, index: usize) {
         "insert" => insert_columns(draft, index),
         "into" if !draft.follows(index, &["insert", "merge"]) => select_into(draft, index),
         "as" if draft.opens(index + 1) => column_definitions(draft, index),
+        "using" if draft.opens(index + 1) && draft.is(draft.skip(index + 1), "as") => {
+            // JOIN ... USING (i) AS alias: a name.
+            let alias = draft.skip(index + 1);
+            if draft.is_name(alias + 1) {
+                draft.drop(alias..alias + 2);
+            }
+        }
+        "isnull" | "notnull" => draft.replace(index, vec![our_word("IS"), our_word("NULL")]),
+        "default" if draft.is(index + 1, "values") && merges(draft, index) => {
+            draft.replace(
+                index,
+                vec![
+                    our_word("VALUES"),
+                    Token::LParen,
+                    our_word("NULL"),
+                    Token::RParen,
+                ],
+            );
+            draft.drop(index + 1..index + 2);
+        }
+        "fetch" if draft.one_of(index + 1, &["first", "next"]) => fetch(draft, index),
         "using" if draft.kind(index + 1) == Some(TokenKind::Operator) => {
             // ORDER BY x USING <
             draft.drop(index..index + 2);
@@ -161,21 +182,44 @@ fn search_or_cycle(draft: &mut Draft<'_>, index: usize) {
     if draft.previous_kind(index) != Some(TokenKind::RightParenthesis) {
         return;
     }
-    let limit = draft.end().min(index + 64);
-    let Some(set) = draft.find(index..limit, &["set"]) else {
-        return;
-    };
-    let mut end = set + 2;
-    if draft.is(index, "cycle") {
-        let Some(using) = draft.find(set..limit, &["using"]) else {
+    let mut end = index;
+    if draft.is(end, "search") && draft.one_of(end + 1, &["depth", "breadth"]) {
+        let Some(set) = draft.find(end..draft.end(), &["set"]) else {
+            return;
+        };
+        end = set + 2;
+    }
+    if draft.is(end, "cycle") && draft.is_name(end + 1) {
+        let Some(using) = draft.find(end..draft.end(), &["using"]) else {
             return;
         };
         end = using + 2;
-    } else if !draft.one_of(index + 1, &["depth", "breadth"]) {
-        return;
     }
     if draft.holds_no_query(index..end) {
         draft.drop(index..end);
+    }
+}
+
+/// `WHEN NOT MATCHED THEN INSERT [(columns)] DEFAULT VALUES`: for sqlparser a row.
+fn merges(draft: &Draft<'_>, index: usize) -> bool {
+    let before = draft.previous(index).map(|before| draft.partner(before));
+    let insert = match before {
+        Some(before) if draft.opens(before) => draft.previous(before),
+        before => before,
+    };
+    insert.is_some_and(|insert| {
+        draft.is(insert, "insert") && draft.follows(insert, &["then"])
+            || draft.is(insert, "value") && draft.follows(insert, &["system", "user"])
+    })
+}
+
+/// `FETCH FIRST (expression) ROWS WITH TIES`: a constant stays if there is one.
+fn fetch(draft: &mut Draft<'_>, index: usize) {
+    let count = index + 2;
+    let end = draft.skip(count);
+    if draft.opens(count) && draft.holds_no_query(count..end) {
+        draft.replace(count, vec![Token::Number("1".into(), false)]);
+        draft.drop(count + 1..end);
     }
 }
 

@@ -27,9 +27,26 @@ pub(super) fn word(draft: &mut Draft<'_>, index: usize) {
         }
         "xmlparse" | "xmlserialize" if draft.opens(index + 1) => xml(draft, index),
         "passing" if draft.previous_kind(index) != Some(TokenKind::Comma) => passing(draft, index),
+        "xmltable" | "json_table" if draft.opens(index + 1) => {
+            // sqlparser has a grammar of its own for these names.
+            draft.replace(index, vec![our_word("table_function")]);
+        }
         "xmlroot" if draft.opens(index + 1) => {
             let end = draft.partner(index + 1);
             xmlroot(draft, index + 2, end);
+        }
+        // COLLATION FOR (x): a function.
+        "collation" if draft.is(index + 1, "for") => draft.drop(index + 1..index + 2),
+        "is" => {
+            // IS [NOT] DOCUMENT
+            let at = index + 1 + usize::from(draft.is(index + 1, "not"));
+            if draft.is(at, "document") {
+                draft.replace(at, vec![our_word("NULL")]);
+            }
+        }
+        "similar" if draft.is(index + 1, "to") => {
+            draft.replace(index, vec![our_word("LIKE")]);
+            draft.drop(index + 1..index + 2);
         }
         "columns" => columns(draft, index),
         _ => {}
@@ -97,7 +114,7 @@ fn xml(draft: &mut Draft<'_>, index: usize) {
         if draft.holds_no_query(tail..close) {
             draft.drop(tail..close);
         }
-    } else if draft.is(close - 1, "whitespace") {
+    } else if draft.is(close - 1, "whitespace") && close >= index + 5 {
         draft.drop(close - 2..close);
     }
 }
@@ -184,27 +201,6 @@ fn labels(draft: &mut Draft<'_>, open: usize) {
         }
         if draft.is(at, "default") {
             draft.drop(at..at + 1);
-        }
-        at = draft.skip(at);
-    }
-}
-
-/// `a[1:2]`, `a[:2]`, `a[1:]`, `a[:]`: both bounds stay, as one expression.
-pub(super) fn bracket(draft: &mut Draft<'_>, index: usize) {
-    let close = draft.partner(index);
-    let mut at = index + 1;
-    while at < close {
-        if draft.kind(at) == Some(TokenKind::Colon) {
-            let token = match (at == index + 1, at + 1 == close) {
-                (true, true) => our_word("NULL"),
-                (false, false) => Token::CustomBinaryOperator("@".into()),
-                (true, false) | (false, true) => {
-                    draft.drop(at..at + 1);
-                    return;
-                }
-            };
-            draft.replace(at, vec![token]);
-            return;
         }
         at = draft.skip(at);
     }

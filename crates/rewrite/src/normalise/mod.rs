@@ -54,7 +54,6 @@ fn apply(draft: &mut Draft<'_>, index: usize) {
             clause::word(draft, index);
         }
         Some(TokenKind::LeftParenthesis) => expression::parenthesis(draft, index),
-        Some(TokenKind::LeftBracket) => expression::bracket(draft, index),
         Some(TokenKind::Dot) => expression::dot(draft, index),
         Some(TokenKind::Operator) => clause::star(draft, index),
         Some(kind) if literal::is_constant(kind) => literal::typed(draft, index),

@@ -35,7 +35,7 @@ pub(super) fn unwrap(draft: &mut Draft<'_>, range: Range<usize>) -> Vec<Wrapper>
         }
     }
     if draft.is(start, "execute") && !wrappers.is_empty() {
-        draft.replace(start, vec![word("SELECT")]);
+        draft.replace(start, vec![word("SELECT"), word("NULL")]);
         draft.drop(start + 1..end);
     }
     wrappers
