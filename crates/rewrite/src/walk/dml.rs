@@ -123,7 +123,10 @@ impl Walk<'_> {
             .find_after(start, next, end, &["where", "returning"]);
         self.levels[level].filter = Filter::After(list_end.unwrap_or(end) - 1);
         while let Some(clause) = at {
-            let following = self.outline.find_after(start, clause + 1, end, clauses);
+            // A second USING is that of a join.
+            let following = self
+                .outline
+                .find_after(start, clause + 1, end, &clauses[1..]);
             let body = clause + 1..following.unwrap_or(end);
             if self.outline.word(clause, "using") {
                 using = Some(clause);
@@ -244,7 +247,10 @@ impl Walk<'_> {
         self.levels[level].filter = Filter::After(list_end.unwrap_or(end) - 1);
         let mut current = false;
         while let Some(clause) = at {
-            let following = self.outline.find_after(start, clause + 1, end, clauses);
+            // A second FROM is that of ROWS FROM.
+            let following = self
+                .outline
+                .find_after(start, clause + 1, end, &clauses[1..]);
             let body = clause + 1..following.unwrap_or(end);
             if self.outline.word(clause, "from") {
                 self.from_list(body, level, ctes, Place::Filter)?;

@@ -12,6 +12,8 @@ const SET_OPERATORS: &[&str] = &["union", "intersect", "except"];
 const TAIL: &[&str] = &["order", "limit", "offset", "fetch", "for"];
 const SELECT_CLAUSES: &[&str] = &["into", "from", "where", "group", "having", "window"];
 
+const BEHIND_FROM: &[&str] = &["where", "group", "having", "window"];
+
 impl Walk<'_> {
     /// A whole query, without the parentheses around it.
     pub(super) fn query(
@@ -109,9 +111,12 @@ impl Walk<'_> {
         self.items(items.clone(), level, ctes)?;
         self.levels[level].grouped.push(items);
         while let Some(clause) = at {
+            // A second FROM is that of ROWS FROM.
+            let into = self.outline.word(clause, "into");
+            let clauses = if into { SELECT_CLAUSES } else { BEHIND_FROM };
             let next = self
                 .outline
-                .find_after(body.start, clause + 1, body.end, SELECT_CLAUSES);
+                .find_after(body.start, clause + 1, body.end, clauses);
             self.select_clause(clause, clause + 1..next.unwrap_or(body.end), level, ctes)?;
             at = next;
         }

@@ -39,7 +39,15 @@ impl Walk<'_> {
         };
         if matches!(
             outline.kind(next),
-            Some(TokenKind::LeftParenthesis | TokenKind::EqualsGreater | TokenKind::ColonEquals)
+            Some(
+                TokenKind::LeftParenthesis
+                    | TokenKind::EqualsGreater
+                    | TokenKind::ColonEquals
+                    // date '2000-01-01'
+                    | TokenKind::String
+                    | TokenKind::EscapeString
+                    | TokenKind::DollarString
+            )
         ) {
             return Ok(next);
         }

@@ -9,6 +9,8 @@
 //! A `catalog` block holds until the next one of its file: plain SQL, from which the columns are
 //! read. Comments in it say what SQL cannot: `-- not enabled: u`, `-- bin: u`, `-- not marking: u`,
 //! `-- server: 180000`.
+//!
+//! Cases in `differences/` pin what a client can tell from plain PostgreSQL; they are run here only.
 
 mod schema;
 
@@ -31,8 +33,9 @@ struct Case {
 fn main() {
     let arguments = Arguments::from_args();
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&directory)
-        .unwrap()
+    let mut files: Vec<PathBuf> = [directory.clone(), directory.join("differences")]
+        .iter()
+        .flat_map(|directory| std::fs::read_dir(directory).unwrap())
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
         .collect();
