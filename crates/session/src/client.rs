@@ -1,5 +1,6 @@
 //! What the client says.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
@@ -7,12 +8,13 @@ use wire::backend::TransactionStatus;
 use wire::frontend::{self, BindNames, Execute, Parse, Target};
 use wire::{HEADER_BYTES, Header, Malformed, Sender, build};
 
+use crate::betrayals::find;
 use crate::cache::Planned;
 use crate::judge::{Judgement, Plain};
 use crate::queue::{Entry, Kind};
 use crate::session::{Ended, Hold, Out, Phase, Rest, Session, Wish, pass, violation};
 use crate::statements::{Prepared, Undo};
-use crate::{Observation, refusals};
+use crate::{CatalogState, Observation, refusals};
 
 /// The two names at the head of a Bind must end within this many bytes.
 const BIND_NAMES_BYTES_MAX: usize = 64 << 10;
@@ -68,7 +70,10 @@ impl Session {
                 self.pass_client(header, input, out);
                 return Err(Ended::ClientLeft);
             }
-            _ => return Ok(Step::Stay),
+            _ => {
+                self.early = true;
+                return Ok(Step::Stay);
+            }
         }
         Ok(Step::Done)
     }
@@ -126,7 +131,13 @@ impl Session {
         match header.tag {
             b'X' => {
                 self.pass_client(header, input, out);
-                Err(Ended::ClientLeft)
+                self.leaving = true;
+                // The server still does, and answers, what was sent before.
+                if self.is_drained() {
+                    Err(Ended::ClientLeft)
+                } else {
+                    Ok(Step::Stay)
+                }
             }
             _ if self.copy_in => self.copy_frame(header, input, out),
             b'S' => self.on_sync(header, input, out),
@@ -447,13 +458,9 @@ impl Session {
                 Judgement::Changed(planned) => Some(planned),
             },
             Err(malformed) => {
-                self.refuse(
-                    Kind::Describe,
-                    refusals::malformed(&malformed),
-                    header,
-                    input,
-                    out,
-                );
+                let subtype = input.get(HEADER_BYTES).copied();
+                let refusal = refusals::malformed_target("DESCRIBE", &malformed, subtype);
+                self.refuse(Kind::Describe, refusal, header, input, out);
                 return Ok(Step::Done);
             }
         };
@@ -508,13 +515,9 @@ impl Session {
             Ok((Target::Portal, name)) => self.statements.close(name),
             Ok((Target::Statement, name)) => entry.undo = Some(self.statements.set(name, None)),
             Err(malformed) => {
-                self.refuse(
-                    Kind::Close,
-                    refusals::malformed(&malformed),
-                    header,
-                    input,
-                    out,
-                );
+                let subtype = input.get(HEADER_BYTES).copied();
+                let refusal = refusals::malformed_target("CLOSE", &malformed, subtype);
+                self.refuse(Kind::Close, refusal, header, input, out);
                 return Ok(Step::Done);
             }
         }
@@ -546,6 +549,9 @@ impl Session {
         };
         let (old, new) = (sent(&prepared.planned), sent(&planned));
         let renewed = self.prepared(text, &prepared.types, planned.clone());
+        if old != new && renewed.shape_differs(&prepared) {
+            return Ok(Judgement::Refused(refusals::result_type_changed()));
+        }
         let undo = self.statements.set(name, Some(Arc::new(renewed)));
         if old != new {
             let new = new.as_deref().unwrap_or(text);
@@ -575,6 +581,26 @@ impl Session {
         Ok(Judgement::Untouched(planned))
     }
 
+    /// A fingerprint of the columns that the client sees in the tables named in a text.
+    fn columns_named_in(&self, text: &[u8]) -> u64 {
+        let CatalogState::Ready(catalog) = self.catalog() else {
+            return 0;
+        };
+        let lower = text.to_ascii_lowercase();
+        let is_named = |name: &str| find(&lower, name.to_ascii_lowercase().as_bytes()).is_some();
+        let mut sum = 0u64;
+        for table in catalog.tables().filter(|table| is_named(&table.name)) {
+            let mut hasher = DefaultHasher::new();
+            table.oid.hash(&mut hasher);
+            table
+                .visible_columns()
+                .for_each(|column| column.name.hash(&mut hasher));
+            // The tables come in no order.
+            sum = sum.wrapping_add(hasher.finish());
+        }
+        sum
+    }
+
     fn prepared(&self, text: &[u8], types: &[u8], planned: Option<Arc<Planned>>) -> Prepared {
         let depends = planned
             .as_ref()
@@ -584,6 +610,11 @@ impl Session {
             types: types.into(),
             planned,
             generation: self.generation(),
+            columns: if depends {
+                self.columns_named_in(text)
+            } else {
+                0
+            },
             scope: depends.then(|| self.scope.version()),
         }
     }

@@ -34,6 +34,24 @@ pub(crate) fn malformed(malformed: &Malformed) -> Arc<Refusal> {
     Arc::new(refusal("W1", Malformed::SQLSTATE, message, ""))
 }
 
+/// Describe and Close of neither a statement nor a portal, in the words of PostgreSQL.
+pub(crate) fn malformed_target(verb: &str, why: &Malformed, subtype: Option<u8>) -> Arc<Refusal> {
+    match (why, subtype) {
+        (Malformed::Field(_), Some(subtype)) => {
+            let message = format!("invalid {verb} message subtype {subtype}");
+            Arc::new(refusal("W1", Malformed::SQLSTATE, message, ""))
+        }
+        _ => malformed(why),
+    }
+}
+
+/// As PostgreSQL says it of a prepared `SELECT *` whose table has other columns now. Drivers know
+/// it: they prepare anew.
+pub(crate) fn result_type_changed() -> Arc<Refusal> {
+    let message = "cached plan must not change result type".to_owned();
+    Arc::new(refusal("W7", "0A000", message, ""))
+}
+
 pub(crate) fn too_long(bytes: usize, bytes_max: usize) -> Arc<Refusal> {
     let message = format!(
         "statement of {bytes} bytes is longer than {bytes_max} bytes, which soft delete can read"

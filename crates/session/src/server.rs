@@ -47,6 +47,9 @@ impl Session {
         }
         if self.is_drained() {
             self.on_drained(out)?;
+            if self.leaving && !self.is_injecting() {
+                return Err(Ended::ClientLeft);
+            }
         }
         Ok(())
     }

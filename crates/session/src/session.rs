@@ -135,6 +135,10 @@ pub struct Session {
     pub(crate) skipping: bool,
     /// The server reads COPY data from the client.
     pub(crate) copy_in: bool,
+    /// The client sent Terminate.
+    pub(crate) leaving: bool,
+    /// The client sent a statement before it was let in.
+    pub(crate) early: bool,
     /// A statement was sent whose effect must be seen before the next one is read.
     pub(crate) unsettled: bool,
     /// ReadyForQuery is kept back until the hold ends.
@@ -164,6 +168,8 @@ impl Session {
             unsynced: false,
             skipping: false,
             copy_in: false,
+            leaving: false,
+            early: false,
             unsettled: false,
             withheld_ready: false,
             failed_probe: None,
@@ -199,7 +205,11 @@ impl Session {
     /// False while client input must wait: do not read more from the client, and call
     /// [`Session::on_client`] with what is buffered once it is true again.
     pub fn reads_client(&self) -> bool {
-        matches!(self.hold, Hold::Free) && self.queue.len() < OUTSTANDING_MAX
+        let waits_for_login = self.early && self.phase == Phase::Authenticating;
+        matches!(self.hold, Hold::Free)
+            && self.queue.len() < OUTSTANDING_MAX
+            && !waits_for_login
+            && !self.leaving
     }
 
     /// What the session waits for, once.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use catalog::Generation;
 use rewrite::Reply;
 
+use crate::betrayals::find;
 use crate::cache::Planned;
 
 /// Names and texts of all prepared statements of one session, in bytes.
@@ -23,11 +24,30 @@ pub(crate) struct Prepared {
     pub types: Box<[u8]>,
     pub planned: Option<Arc<Planned>>,
     pub generation: Generation,
+    /// Fingerprint of the columns of its tables, as the client sees them; 0 if it has none.
+    pub columns: u64,
     /// The scope it was planned in, if the plan depends on that.
     pub scope: Option<u64>,
 }
 
 impl Prepared {
+    /// True if the statement may return other columns than the older one did: a `*` in it stands
+    /// for other columns now. An INSERT without RETURNING returns none.
+    pub fn shape_differs(&self, older: &Self) -> bool {
+        let text = self
+            .text
+            .as_deref()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        let returns =
+            !text.trim_ascii_start().starts_with(b"insert") || find(&text, b"returning").is_some();
+        self.columns != 0
+            && older.columns != 0
+            && self.columns != older.columns
+            && text.contains(&b'*')
+            && returns
+    }
+
     fn bytes(&self, name: &[u8]) -> usize {
         ENTRY_BYTES + name.len() + self.types.len() + self.text.as_ref().map_or(0, |t| t.len())
     }

@@ -314,9 +314,10 @@ fn batch() -> impl Strategy<Value = Vec<&'static str>> {
         // As libpq: one Sync with the Execute, one behind the data.
         prop::sample::select(&["CopyData 1", "CopyData bad"][..]).prop_map(|data| {
             vec![
-                "Parse - COPY u FROM STDIN",
-                "Bind - -",
-                "Execute -",
+                "Close S c",
+                "Parse c COPY u FROM STDIN",
+                "Bind c c",
+                "Execute c",
                 "Sync",
                 data,
                 "CopyDone",

@@ -25,8 +25,10 @@ fn authentication_passes_and_early_statements_wait() {
               < Auth 
             C Password x | Query SELECT 1
               > Password x
+              holds
             S Auth 0 | Param client_encoding UTF8 | Key
               < Auth  | Param client_encoding UTF8 | Key
+              holds
             S Ready I
               > Query SELECT 1
               < Ready I
@@ -260,7 +262,7 @@ fn refusals_take_the_place_of_their_reply() {
             S Scope | Ready I
               > Query SELECT "refused by reprieve" | Query SELECT 2
             S Error 42703 column P=8
-              < Error S=ERROR C=0A000 M=this statement names soft-delete table "t bogus" and is not understood D=Sent as it is, it might show deleted rows. Parser: Expected: USING, found: EOF H=Write it in a simpler form, or send it to the database without Reprieve. P=12
+              < Error S=ERROR C=0A000 M=this statement names soft-delete table "t" and is not understood D=Sent as it is, it might show deleted rows. Parser: Expected: USING, found: EOF H=Write it in a simpler form, or send it to the database without Reprieve. P=12
             S Ready I | Complete SELECT 1 | Ready I
               < Ready I | Complete SELECT 1 | Ready I
             C Query BEGIN
@@ -270,7 +272,7 @@ fn refusals_take_the_place_of_their_reply() {
             C Parse - MERGE INTO t bogus | Bind - - | Execute - | Sync
               > Parse reprieve_refused SELECT "refused by reprieve" | Bind - - | Execute - | Sync
             S Error 42703 column | Ready E
-              < Error S=ERROR C=0A000 M=this statement names soft-delete table "t bogus" and is not understood D=Sent as it is, it might show deleted rows. Parser: Expected: USING, found: EOF H=Write it in a simpler form, or send it to the database without Reprieve. P=12 | Ready E
+              < Error S=ERROR C=0A000 M=this statement names soft-delete table "t" and is not understood D=Sent as it is, it might show deleted rows. Parser: Expected: USING, found: EOF H=Write it in a simpler form, or send it to the database without Reprieve. P=12 | Ready E
             C Parse - MERGE INTO t bogus | Sync | Query MERGE INTO t bogus
               > Parse - MERGE INTO t bogus | Sync
               holds
@@ -1184,6 +1186,66 @@ fn fatal_errors_pass() {
               > Query SELECT 1
             S Fatal 57P01 terminating connection due to administrator command
               < Error S=FATAL C=57P01 M=terminating connection due to administrator command
+        "#]],
+    );
+}
+
+#[test]
+fn what_was_sent_before_terminate_is_answered() {
+    check(
+        &mut Talk::ready("ready t"),
+        "C Query SELECT 1 | Terminate
+         S Row 1 | Complete SELECT 1 | Ready I",
+        expect![[r#"
+            C Query SELECT 1 | Terminate
+              > Query SELECT 1 | Terminate
+              holds
+            S Row 1 | Complete SELECT 1 | Ready I
+              < Row 1 | Complete SELECT 1 | Ready I
+              ended: ClientLeft
+        "#]],
+    );
+}
+
+#[test]
+fn nonsense_is_called_by_its_name() {
+    check(
+        &mut Talk::ready("ready t"),
+        "C Describe X - | Sync | Close X - | Sync
+         S Error 42703 column | Ready I | Error 42703 column | Ready I",
+        expect![[r#"
+            C Describe X - | Sync | Close X - | Sync
+              > Parse reprieve_refused SELECT "refused by reprieve" | Sync | Parse reprieve_refused SELECT "refused by reprieve" | Sync
+            S Error 42703 column | Ready I | Error 42703 column | Ready I
+              < Error S=ERROR C=08P01 M=invalid DESCRIBE message subtype 88 | Ready I | Error S=ERROR C=08P01 M=invalid CLOSE message subtype 88 | Ready I
+        "#]],
+    );
+}
+
+#[test]
+fn a_star_does_not_change_under_a_prepared_statement() {
+    let mut talk = Talk::ready("ready t");
+    check(
+        &mut talk,
+        "C Parse s SELECT * FROM t | Sync
+         S Scope | Ready I
+         S Parsed | Ready I
+         H wider t
+         C Bind - s | Execute - | Sync
+         S Error 42703 column | Ready I",
+        expect![[r#"
+            C Parse s SELECT * FROM t | Sync
+              > Parse reprieve_probe SELECT reprieve.session_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              holds
+            S Scope | Ready I
+              > Parse s SELECT t."id", t."name" FROM t WHERE t.deleted_at IS NULL | Sync
+            S Parsed | Ready I
+              < Parsed | Ready I
+            H wider t
+            C Bind - s | Execute - | Sync
+              > Parse reprieve_refused SELECT "refused by reprieve" | Execute - | Sync
+            S Error 42703 column | Ready I
+              < Error S=ERROR C=0A000 M=cached plan must not change result type | Ready I
         "#]],
     );
 }

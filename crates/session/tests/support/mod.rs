@@ -82,6 +82,15 @@ pub fn state(text: &str) -> CatalogState {
         ("missing", _) => CatalogState::NotInstalled,
         ("loading", _) => CatalogState::Loading,
         ("unavailable", why) => CatalogState::Unavailable(why.into()),
+        // One column more.
+        ("wider", tables) => {
+            let tables: Vec<&str> = tables.split_whitespace().collect();
+            let wider = document(&tables).replace(
+                r#"{"name":"deleted_at""#,
+                r#"{"name":"more"},{"name":"deleted_at""#,
+            );
+            CatalogState::Ready(Arc::new(Catalog::from_json(&wider).unwrap()))
+        }
         ("ready", tables) => {
             let tables: Vec<&str> = tables.split_whitespace().collect();
             CatalogState::Ready(Arc::new(Catalog::from_json(&document(&tables)).unwrap()))
