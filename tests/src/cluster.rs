@@ -167,6 +167,23 @@ impl Cluster {
         ));
     }
 
+    /// Copies a database that nobody may be connected to. The keeper's connection to it closes soon after its last client.
+    pub fn copy_database(&self, from: &str, to: &str) {
+        let mut superuser = self.superuser("postgres");
+        let mut last = String::new();
+        for _ in 0..300 {
+            let sql =
+                format!("CREATE DATABASE {to} TEMPLATE {from} OWNER clerk STRATEGY file_copy");
+            match superuser.try_run(&sql) {
+                Ok(_) => return,
+                Err(error) if error.starts_with("55006") => last = error,
+                Err(error) => panic!("{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("the template is never free: {last}");
+    }
+
     /// Drops a database and whoever is connected to it.
     pub fn drop_database(&self, name: &str) {
         self.superuser("postgres")

@@ -6,8 +6,13 @@ use crate::client::{Client, Target};
 use crate::cluster::Cluster;
 use crate::proxy::Proxy;
 
+/// The database with the keeper of which others are copies.
+const TEMPLATE: &str = "with_keeper";
+
 /// Two equal clusters, the second one behind a proxy (or, to try the tests themselves, not).
 pub struct Pair {
+    /// Whether databases behind the proxy come with the keeper.
+    keeps: bool,
     // The proxy first: it is dropped before the server it talks to.
     proxy: Option<Proxy>,
     behind: Cluster,
@@ -20,7 +25,14 @@ impl Pair {
         let plain = Cluster::start();
         let behind = Cluster::start();
         let proxy = (!direct()).then(|| Proxy::start(behind.port(), enable));
+        let keeps = proxy.is_some() && !enable.is_empty();
+        if let (true, Some(proxy)) = (keeps, &proxy) {
+            // Installing the keeper takes longer than most tests: once, in a template.
+            behind.create_database(TEMPLATE);
+            assert_eq!(proxy.connect(TEMPLATE).value("SELECT 1"), "1");
+        }
         Pair {
+            keeps,
             proxy,
             behind,
             plain,
@@ -52,7 +64,11 @@ impl Pair {
     /// Makes a database owned by `clerk` on both sides.
     pub fn create_database(&self, name: &str) {
         self.plain.create_database(name);
-        self.behind.create_database(name);
+        if self.keeps {
+            self.behind.copy_database(TEMPLATE, name);
+        } else {
+            self.behind.create_database(name);
+        }
     }
 
     /// Drops it on both sides.

@@ -11,10 +11,10 @@ mod steps;
 use std::sync::{Arc, LazyLock};
 
 use libtest_mimic::{Arguments, Trial};
+use tests::Pair;
 use tests::client::Client;
 use tests::compare::difference;
 use tests::message::Detail;
-use tests::{Cluster, Pair};
 
 use steps::{CLOSED, Fault, Script, play};
 
@@ -51,7 +51,7 @@ impl Bench {
 
     fn database(&self, name: &str) {
         for cluster in [self.pair.plain(), self.pair.behind()] {
-            copy_database(cluster, "template_raw", name);
+            cluster.copy_database("template_raw", name);
         }
     }
 
@@ -82,21 +82,6 @@ fn forget_explanation(tried: &mut Vec<String>, expected: usize) {
     {
         tried.remove(expected - 1);
     }
-}
-
-/// Copies a database that nobody may be connected to; the keeper's connection to it closes soon after its last client.
-fn copy_database(cluster: &Cluster, from: &str, to: &str) {
-    let mut superuser = cluster.superuser("postgres");
-    let mut last = String::new();
-    for _ in 0..200 {
-        match superuser.try_run(&format!("CREATE DATABASE {to} TEMPLATE {from} OWNER clerk")) {
-            Ok(_) => return,
-            Err(error) if error.starts_with("55006") => last = error,
-            Err(error) => panic!("{error}"),
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    panic!("the template is never free: {last}");
 }
 
 static NOTHING: LazyLock<Bench> = LazyLock::new(|| Bench::start("", Detail::Exact));
