@@ -44,6 +44,8 @@ pub async fn demo(options: DemoOptions) -> Result<ExitCode, String> {
     let failed = |error: std::io::Error| format!("signals: {error}");
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    // The terminal was closed.
+    let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
     let started = Instant::now();
     let cluster = start_cluster().await?;
     let verdict = AtomicU8::new(INTERRUPTED);
@@ -51,6 +53,7 @@ pub async fn demo(options: DemoOptions) -> Result<ExitCode, String> {
         outcome = run(&cluster, options, started, &verdict) => outcome,
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
+        _ = hang_up.recv() => Ok(()),
     };
     let verdict = verdict.into_inner();
     if outcome.is_err() || verdict == FAILED {

@@ -99,7 +99,7 @@ impl Screen {
 
     /// What psql printed, word for word.
     pub(super) fn output(&self, text: &str) {
-        for line in text.trim_end().lines() {
+        for line in text.lines().filter(|line| !line.is_empty()) {
             say!("   {line}");
         }
     }
