@@ -56,6 +56,7 @@ DECLARE
     needed bigint;
     coming bigint := 0;
     live bigint;
+    nested text := current_setting('enable_nestloop');
 BEGIN
     IF children IS NULL THEN
         RETURN 0;
@@ -64,9 +65,9 @@ BEGIN
     IF needed > 0 AND parents IS NOT NULL THEN
         -- The planner has no statistics of rows deleted a moment ago, takes both sides for one row,
         -- and would compare each with each.
-        PERFORM set_config('enable_nestloop', CASE WHEN needed > 100 THEN 'off' ELSE 'on' END, true);
+        PERFORM set_config('enable_nestloop', CASE WHEN needed > 100 THEN 'off' ELSE nested END, true);
         EXECUTE format('SELECT count(*) FROM %s c JOIN %s p ON %s', children, parents, match) INTO coming USING ids, act;
-        PERFORM set_config('enable_nestloop', 'on', true);
+        PERFORM set_config('enable_nestloop', nested, true);
     END IF;
     IF coming = needed THEN
         RETURN 0;

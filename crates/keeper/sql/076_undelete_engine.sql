@@ -140,6 +140,11 @@ DECLARE
     failed text := '';
     state text;
 BEGIN
+    -- As in undelete_orphans: with many rows a plan made for one row would never end.
+    ANALYZE reprieve.undelete_picks;
+    IF (SELECT count(*) > 1000 FROM reprieve.undelete_picks p WHERE p.act = $2) THEN
+        PERFORM set_config('enable_nestloop', 'off', true);
+    END IF;
     IF mode = 'cascade' THEN
         PERFORM reprieve.undelete_expand(ids, act, by_row);
     END IF;

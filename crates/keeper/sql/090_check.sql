@@ -91,8 +91,12 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         SELECT f.conrelid, '~reprieve_live_' || f.con || s.suffix
           FROM reprieve.foreign_keys f CROSS JOIN unnest(ARRAY['', '_update']) AS s(suffix) WHERE reprieve.has_marks(f.confrelid)
         UNION
+        -- Where the native action takes or moves tombstones along, nothing needs to get them out of its way.
         SELECT f.confrelid, '~reprieve_unhang_' || f.con || s.suffix
-          FROM reprieve.foreign_keys f CROSS JOIN unnest(ARRAY['', '_update']) AS s(suffix) WHERE reprieve.has_marks(f.conrelid)
+          FROM reprieve.foreign_keys f JOIN pg_constraint x ON x.oid = f.con
+          JOIN (VALUES ('', false), ('_update', true)) AS s(suffix, updates)
+            ON CASE WHEN s.updates THEN x.confupdtype ELSE x.confdeltype END <> 'c'
+         WHERE reprieve.has_marks(f.conrelid)
     )
     SELECT 'error', 'triggers missing or disabled', reprieve.qualified(w.relid), count(*),
            string_agg(quote_ident(w.name), ', ' ORDER BY w.name) || ': SELECT reprieve.reconcile_v1() makes them again'
