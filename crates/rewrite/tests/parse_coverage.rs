@@ -11,7 +11,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Statements per 10,000 that agree. Raise it when more do; never lower it.
-const AGREEING_MIN: usize = 9_976;
+const AGREEING_MIN: usize = 9_989;
 
 /// Kinds of statements that read or write rows through us.
 const KINDS: &[&str] = &[

@@ -11,6 +11,16 @@ use super::draft::{Draft, word as our_word};
 pub(super) fn word(draft: &mut Draft<'_>, index: usize) {
     match draft.word(index).as_str() {
         "only" => only(draft, index),
+        // An empty list of columns.
+        "select"
+            if draft
+                .kind(index + 1)
+                .is_none_or(|kind| kind == TokenKind::RightParenthesis)
+                || draft.one_of(index + 1, &["union", "intersect", "except"]) =>
+        {
+            draft.replace(index, vec![our_word("SELECT"), our_word("NULL")]);
+        }
+        "using" if is_merge(draft, index) => merge_source(draft, index),
         "table" => table_command(draft, index),
         "current" if draft.follows(index, &["where"]) && draft.is(index + 1, "of") => {
             // The name of a cursor.
@@ -42,7 +52,9 @@ pub(super) fn word(draft: &mut Draft<'_>, index: usize) {
                 draft.drop(alias..alias + 2);
             }
         }
-        "isnull" | "notnull" => draft.replace(index, vec![our_word("IS"), our_word("NULL")]),
+        "isnull" | "notnull" if !draft.follows(index, &["as"]) => {
+            draft.replace(index, vec![our_word("IS"), our_word("NULL")])
+        }
         "default" if draft.is(index + 1, "values") && merges(draft, index) => {
             draft.replace(
                 index,
@@ -220,6 +232,39 @@ fn fetch(draft: &mut Draft<'_>, index: usize) {
     if draft.opens(count) && draft.holds_no_query(count..end) {
         draft.replace(count, vec![Token::Number("1".into(), false)]);
         draft.drop(count + 1..end);
+    }
+}
+
+/// True for the USING of `MERGE INTO [ONLY] t [*] [[AS] a] USING`.
+fn is_merge(draft: &Draft<'_>, index: usize) -> bool {
+    (index.saturating_sub(10)..index).any(|at| at >= draft.start() && draft.is(at, "merge"))
+        && draft.find(index..draft.end(), &["when"]).is_some()
+}
+
+/// sqlparser wants one table there: a join, and everything else, becomes a subquery.
+fn merge_source(draft: &mut Draft<'_>, index: usize) {
+    let Some(when) = draft.find(index..draft.end(), &["when"]) else {
+        return;
+    };
+    let mut last = None;
+    let mut at = index + 1;
+    while let Some(on) = draft.find(at..when, &["on"]) {
+        last = Some(on);
+        at = on + 1;
+    }
+    if let Some(on) = last {
+        let open = ["SELECT", "*", "FROM"].map(|word| match word {
+            "*" => Token::Mul,
+            word => our_word(word),
+        });
+        draft.replace(
+            index,
+            [vec![our_word("USING"), Token::LParen], open.to_vec()].concat(),
+        );
+        draft.replace(
+            on,
+            vec![Token::RParen, our_word("merge_source"), our_word("ON")],
+        );
     }
 }
 

@@ -44,6 +44,24 @@ pub(super) fn word(draft: &mut Draft<'_>, index: usize) {
                 draft.replace(at, vec![our_word("NULL")]);
             }
         }
+        // TRIM(TRAILING FROM x)
+        "leading" | "trailing" | "both" if draft.is(index + 1, "from") => {
+            draft.drop(index + 1..index + 2);
+        }
+        "in" if draft.opens(index + 1) && draft.opens(index + 2) => {
+            // A list whose first member is a subquery: sqlparser takes it for the subquery.
+            if draft.kind(draft.skip(index + 2)) == Some(TokenKind::Comma) {
+                let list = vec![Token::LParen, our_word("NULL"), Token::Comma];
+                draft.replace(index + 1, list);
+            }
+        }
+        // SUBSTRING(x SIMILAR p ESCAPE e)
+        "similar" if !draft.is(index + 1, "to") => {
+            draft.replace(index, vec![Token::Comma]);
+            if let Some(escape) = draft.find(index..draft.end(), &["escape"]) {
+                draft.replace(escape, vec![Token::Comma]);
+            }
+        }
         "similar" if draft.is(index + 1, "to") => {
             draft.replace(index, vec![our_word("LIKE")]);
             draft.drop(index + 1..index + 2);
@@ -95,6 +113,12 @@ fn quantified(draft: &mut Draft<'_>, index: usize) {
     if draft.opens(index + 1) && draft.kind(before) == Some(TokenKind::Operator) {
         draft.replace(before, vec![Token::Eq]);
     }
+    // A bare VALUES is no subquery to it.
+    if draft.opens(index + 1) && draft.is(index + 2, "values") {
+        let close = draft.partner(index + 1);
+        draft.replace(index + 1, vec![Token::LParen, Token::LParen]);
+        draft.replace(close, vec![Token::RParen, Token::RParen]);
+    }
     // `x LIKE ANY (...)`, with or without NOT.
     if draft.opens(index + 1) && draft.one_of(before, &["like", "ilike"]) {
         draft.replace(before, vec![Token::Eq]);
@@ -107,6 +131,8 @@ fn quantified(draft: &mut Draft<'_>, index: usize) {
 /// `XMLPARSE(DOCUMENT x PRESERVE WHITESPACE)`, `XMLSERIALIZE(CONTENT x AS text)`: words and a type.
 fn xml(draft: &mut Draft<'_>, index: usize) {
     let close = draft.partner(index + 1);
+    // sqlparser has a grammar of its own for one of these names.
+    draft.replace(index, vec![our_word("xml_function")]);
     if draft.one_of(index + 2, &["document", "content"]) {
         draft.drop(index + 2..index + 3);
     }
@@ -185,6 +211,24 @@ pub(super) fn parenthesis(draft: &mut Draft<'_>, index: usize) {
     if empty && grouping {
         draft.replace(index, vec![Token::LParen, our_word("NULL")]);
     }
+    // `((SELECT 1) UNION SELECT 2)`: sqlparser takes the first for the whole.
+    let set_operators = ["union", "intersect", "except"];
+    if draft.opens(index + 1) && draft.one_of(draft.skip(index + 1), &set_operators) {
+        let close = draft.partner(index + 1);
+        let tail = [
+            "order",
+            "limit",
+            "offset",
+            "fetch",
+            "union",
+            "intersect",
+            "except",
+        ];
+        if draft.find(index + 2..close, &tail).is_none() {
+            draft.drop(index + 1..index + 2);
+            draft.drop(close..close + 1);
+        }
+    }
     // XMLNAMESPACES('x' AS y): constants and names.
     if draft.follows(index, &["xmlnamespaces", "xmlattributes", "xmlforest"]) {
         labels(draft, index);
@@ -212,7 +256,9 @@ pub(super) fn dot(draft: &mut Draft<'_>, index: usize) {
         draft.previous_kind(index),
         Some(TokenKind::RightParenthesis | TokenKind::RightBracket | TokenKind::Parameter)
     );
-    if !behind_value {
+    let cast =
+        draft.is_operator(index + 1, "*") && draft.kind(index + 2) == Some(TokenKind::Typecast);
+    if !behind_value && !cast {
         return;
     }
     let mut end = index;
