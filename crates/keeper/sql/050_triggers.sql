@@ -331,10 +331,15 @@ BEGIN
     END IF;
     RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
 END $f$, link.child_sql, reprieve.match_sql(link.conoid, 'OLD', 'c')));
-        PERFORM reprieve.ensure_trigger(link.parent, '~reprieve_' || name, 'BEFORE DELETE',
-            format('FOR EACH ROW EXECUTE FUNCTION reprieve.%I()', name));
-        PERFORM reprieve.ensure_trigger(link.parent, '~reprieve_' || name || '_update', 'BEFORE UPDATE OF ' || parent_list,
-            format('FOR EACH ROW WHEN (%s) EXECUTE FUNCTION reprieve.%I()', reprieve.moved_sql(link.parent_columns), name));
+        -- A native cascade takes tombstones along, to the graveyard; a native ON UPDATE CASCADE keeps them attached.
+        IF link.action <> 'c' THEN
+            PERFORM reprieve.ensure_trigger(link.parent, '~reprieve_' || name, 'BEFORE DELETE',
+                format('FOR EACH ROW EXECUTE FUNCTION reprieve.%I()', name));
+        END IF;
+        IF (SELECT x.confupdtype <> 'c' FROM pg_constraint x WHERE x.oid = link.conoid) THEN
+            PERFORM reprieve.ensure_trigger(link.parent, '~reprieve_' || name || '_update', 'BEFORE UPDATE OF ' || parent_list,
+                format('FOR EACH ROW WHEN (%s) EXECUTE FUNCTION reprieve.%I()', reprieve.moved_sql(link.parent_columns), name));
+        END IF;
     END IF;
 END $$;
 
