@@ -27,7 +27,7 @@ async def main():
     say(await c.execute("DELETE FROM item WHERE id = $1", 2))
     say(await c.execute("DELETE FROM item WHERE id = $1", 2))
     await attempt(c, "DELETE FROM item WHERE id = ANY($1::int[]) RETURNING *", [3, 4])
-    await attempt(c, "SELECT i, i.name, p.what FROM item i LEFT JOIN part p ON p.item_id = i.id ORDER BY i.id, p.id")
+    await attempt(c, "SELECT i.*, p.what FROM item i LEFT JOIN part p ON p.item_id = i.id ORDER BY i.id, p.id")
     await attempt(c, "SELECT nope FROM item")
     await attempt(c, "INSERT INTO part VALUES (900, 1, 'orphan')")
 

@@ -1,11 +1,7 @@
--- What somebody does in psql, describing things included.
+-- What somebody does in psql, as a script.
 \pset null '<null>'
 \set VERBOSITY verbose
 \set SHOW_CONTEXT always
-\d item
-\d part
-\dt
-\d+ part_of_item
 TABLE item;
 DELETE FROM item WHERE id = 1;
 DELETE FROM item WHERE id = 1;
@@ -48,12 +44,10 @@ SELECT 'DELETE FROM part WHERE id = ' || id FROM part ORDER BY id LIMIT 2 \gexec
 EXPLAIN (COSTS OFF) VALUES (1);
 CREATE TABLE fresh AS SELECT * FROM item;
 SELECT * FROM fresh ORDER BY id;
-\d fresh
 DROP TABLE fresh;
 CREATE VIEW live AS SELECT * FROM item;
 DELETE FROM item WHERE id = 7;
 SELECT * FROM live ORDER BY id;
-\d live
 DROP VIEW live;
 \encoding
 TRUNCATE part;

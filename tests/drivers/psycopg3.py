@@ -39,7 +39,6 @@ with psycopg.connect(os.environ["DSN"], autocommit=True) as c:
     attempt(c, "INSERT INTO item VALUES (4, 'taken', 0)")
     attempt(c, "INSERT INTO item VALUES (1, 'again', 1) ON CONFLICT (id) DO UPDATE SET name = 'upserted' RETURNING *")
     attempt(c, "SELECT nope FROM item")
-    attempt(c, "DELETE FROM item WHERE")
 
     for run in range(8):  # prepared on the server from the fifth time on
         attempt(c, "DELETE FROM part WHERE id = %s RETURNING *", (run,))

@@ -162,9 +162,8 @@ fn comment_length(rest: &[u8]) -> usize {
 fn quoted_length(rest: &[u8], quote: u8, escapes: bool) -> usize {
     let mut at = 1;
     while at < rest.len() {
-        if escapes && rest[at] == b'\\' {
-            at += 2;
-        } else if rest[at] == quote && escapes && rest.get(at + 1) == Some(&quote) {
+        let pair = rest[at] == b'\\' || (rest[at] == quote && rest.get(at + 1) == Some(&quote));
+        if escapes && pair {
             at += 2;
         } else if rest[at] == quote {
             return at + 1;

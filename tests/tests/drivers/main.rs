@@ -36,7 +36,8 @@ fn main() {
             compare("asyncpg", |dsn| python("asyncpg_session.py", dsn))
         }),
         Trial::test("node_postgres", || compare("node_postgres", node)),
-        Trial::test("psql", || compare("psql", psql)),
+        Trial::test("psql", || compare("psql", |dsn| psql("psql.sql", dsn))),
+        Trial::test("psql_describe", psql_describe),
     ];
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -65,7 +66,7 @@ fn compare(name: &str, play: impl Fn(&str) -> String) -> Result<(), Failed> {
         "the driver says too little: {:?}",
         told[0]
     );
-    if PAIR.proxy().is_some() {
+    if PAIR.proxy().is_some() && name != "psql_describe" {
         let kept = PAIR
             .behind()
             .superuser(name)
@@ -73,6 +74,17 @@ fn compare(name: &str, play: impl Fn(&str) -> String) -> Result<(), Failed> {
         assert_ne!(kept, "0", "nothing was kept of what the driver deleted");
     }
     difference(&told[0], &told[1]).map_or(Ok(()), |difference| Err(difference.into()))
+}
+
+/// S11h, a known difference: catalog queries still show what is ours. The day they do not, this fails, and becomes an
+/// ordinary comparison.
+fn psql_describe() -> Result<(), Failed> {
+    let same = compare("psql_describe", |dsn| psql("psql_describe.sql", dsn)).is_ok();
+    match (same, PAIR.proxy().is_some()) {
+        (true, true) => Err("psql sees no difference any more: compare like the others".into()),
+        (false, false) => Err("two plain servers differ".into()),
+        _ => Ok(()),
+    }
 }
 
 /// Where `tests/setup/drivers.sh` puts the drivers.
@@ -106,13 +118,13 @@ fn node(dsn: &str) -> String {
         .env("NODE_DRIVERS", drivers().join("node")))
 }
 
-fn psql(dsn: &str) -> String {
+fn psql(name: &str, dsn: &str) -> String {
     let output = tempfile::NamedTempFile::new().expect("a file");
     let open = |path: &Path| std::fs::File::open(path).expect("a file");
     let writer = || output.as_file().try_clone().expect("dup");
     let status = Command::new("psql")
         .args(["-X", "-a", dsn])
-        .stdin(open(&script("psql.sql")))
+        .stdin(open(&script(name)))
         .stdout(Stdio::from(writer()))
         .stderr(Stdio::from(writer()))
         .status()

@@ -3,7 +3,7 @@
 use std::fmt::{Debug, Write as _};
 
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Error, NoTls, Row, SimpleQueryMessage};
+use tokio_postgres::{Client, Error, NoTls, Row, SimpleQueryMessage, Statement};
 
 /// Runs the session and returns what it saw.
 pub fn play(dsn: &str) -> String {
@@ -28,6 +28,21 @@ pub fn play(dsn: &str) -> String {
 
 fn say(seen: &mut String, what: &str, value: impl Debug) {
     let _ = writeln!(seen, "{what}: {value:?}");
+}
+
+/// What a driver tells of columns, but for the OID of their table.
+fn columns(statement: &Statement) -> Vec<String> {
+    let columns = statement.columns().iter();
+    columns
+        .map(|column| {
+            format!(
+                "{} {} {}",
+                column.name(),
+                column.type_(),
+                column.type_modifier()
+            )
+        })
+        .collect()
 }
 
 fn shown(rows: &[Row]) -> Vec<String> {
@@ -73,7 +88,7 @@ async fn session(mut client: Client, seen: &mut String) -> Result<(), Error> {
     let insert = client
         .prepare("INSERT INTO item (id, name) VALUES ($1, $2) RETURNING *")
         .await?;
-    say(seen, "parameters", (insert.params(), insert.columns()));
+    say(seen, "parameters", (insert.params(), columns(&insert)));
     say(
         seen,
         "insert",
@@ -86,11 +101,7 @@ async fn session(mut client: Client, seen: &mut String) -> Result<(), Error> {
     );
 
     let delete = client.prepare("DELETE FROM item WHERE id = $1").await?;
-    say(
-        seen,
-        "parameters",
-        (delete.params(), delete.columns().len()),
-    );
+    say(seen, "parameters", (delete.params(), columns(&delete)));
     for id in [1, 1, 2, 11] {
         say(seen, "deleted", client.execute(&delete, &[&id]).await?);
     }
