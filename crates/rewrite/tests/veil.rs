@@ -2,6 +2,14 @@
 //! SQL, and must hide the tombstones of each table that is read, as often as PostgreSQL's own parser
 //! finds it read.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "all of it is a test: helpers fail as tests do"
+)]
+
 mod psql;
 
 use std::collections::{BTreeMap, BTreeSet};

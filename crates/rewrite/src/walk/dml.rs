@@ -130,7 +130,7 @@ impl Walk<'_> {
             let body = clause + 1..following.unwrap_or(end);
             if self.outline.word(clause, "using") {
                 using = Some(clause);
-                self.from_list(body, level, ctes, Place::Filter)?;
+                self.tables(body, level, ctes, Place::Filter)?;
             } else if self.outline.word(clause, "where") {
                 current = self.condition(body, level, ctes)?;
             } else {
@@ -253,7 +253,7 @@ impl Walk<'_> {
                 .find_after(start, clause + 1, end, &clauses[1..]);
             let body = clause + 1..following.unwrap_or(end);
             if self.outline.word(clause, "from") {
-                self.from_list(body, level, ctes, Place::Filter)?;
+                self.tables(body, level, ctes, Place::Filter)?;
             } else if self.outline.word(clause, "where") {
                 current = self.condition(body, level, ctes)?;
             } else {
@@ -463,14 +463,14 @@ impl Walk<'_> {
             return Err(self.unread(on.min(end - 1)));
         }
         // A source row hidden by a condition would count as "not matched": only a subquery hides it.
-        self.settle(&source, Place::Wrap, false, level);
+        self.settle(&source, Place::Wrap, false);
         self.expressions(on + 1..when, level, ctes)?;
         self.levels[level].joins.push(on + 1..when);
         let join = self.levels[level].joins.len() - 1;
         let veiled = self.entries[entry].table.is_some();
         if veiled {
             let target = Node::Leaf(entry);
-            self.settle(&target, Place::On(join), false, level);
+            self.settle(&target, Place::On(join), false);
         }
         let returning = self
             .outline

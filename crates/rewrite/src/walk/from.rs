@@ -57,7 +57,6 @@ pub(super) struct Reference {
     pub tokens: Range<usize>,
     /// The dotted name.
     pub name: Range<usize>,
-    pub only: bool,
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +68,7 @@ struct Alias {
 
 impl Walk<'_> {
     /// A comma-separated list of table references; gives every entry its place.
-    pub(super) fn from_list(
+    pub(super) fn tables(
         &mut self,
         range: Range<usize>,
         level: LevelId,
@@ -79,7 +78,7 @@ impl Walk<'_> {
         let mut at = range.start;
         while at < range.end {
             let (node, next) = self.table_reference(at, range.end, level, ctes)?;
-            self.settle(&node, outermost, false, level);
+            self.settle(&node, outermost, false);
             if next < range.end && !self.outline.is(next, TokenKind::Comma) {
                 return Err(self.unread(next));
             }
@@ -263,7 +262,7 @@ impl Walk<'_> {
         if alias.name.is_none() {
             return Ok((node, next));
         }
-        for entry in self.levels[level].entries[first..].to_vec() {
+        for &entry in &self.levels[level].entries[first..] {
             self.entries[entry].covered = true;
         }
         self.levels[level].merges = merged_before;
@@ -319,7 +318,6 @@ impl Walk<'_> {
             Reference {
                 tokens: lo..next,
                 name: start..end,
-                only,
             },
             next,
         ))
@@ -411,7 +409,8 @@ impl Walk<'_> {
         let name =
             self.outline.is_name(at) && at < hi && (explicit || !self.outline.one_of(at, NO_ALIAS));
         let mut next = if name { at + 1 } else { at };
-        if !name && !(explicit && self.outline.opens(at)) {
+        let definitions = explicit && self.outline.opens(at);
+        if !(name || definitions) {
             return none;
         }
         if name {
@@ -440,7 +439,7 @@ impl Walk<'_> {
 
     /// Gives the entries below `node` the place where their predicate belongs: the nearest join on
     /// whose nullable side they stand, or `outer`.
-    pub(super) fn settle(&mut self, node: &Node, outer: Place, merged: bool, level: LevelId) {
+    pub(super) fn settle(&mut self, node: &Node, outer: Place, merged: bool) {
         match node {
             Node::Leaf(entry) => {
                 let entry = &mut self.entries[*entry];
@@ -449,7 +448,7 @@ impl Walk<'_> {
                     entry.place = if merged { Place::Wrap } else { outer };
                 }
             }
-            Node::Covered(join) => self.settle(join, Place::Wrap, true, level),
+            Node::Covered(join) => self.settle(join, Place::Wrap, true),
             Node::Join {
                 kind,
                 condition,
@@ -467,8 +466,8 @@ impl Walk<'_> {
                     JoinKind::Right => (nullable, outer),
                     JoinKind::Full => (Place::Wrap, Place::Wrap),
                 };
-                self.settle(left, on_left, merged, level);
-                self.settle(right, on_right, merged, level);
+                self.settle(left, on_left, merged);
+                self.settle(right, on_right, merged);
             }
         }
     }

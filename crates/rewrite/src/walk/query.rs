@@ -140,7 +140,7 @@ impl Walk<'_> {
         }
         if self.outline.word(clause, "from") {
             self.levels[level].filter = Filter::After(range.end - 1);
-            return self.from_list(range, level, ctes, Place::Filter);
+            return self.tables(range, level, ctes, Place::Filter);
         }
         if self.outline.word(clause, "where") {
             self.levels[level].filter = Filter::Existing(range.clone());

@@ -12,6 +12,14 @@
 //!
 //! Cases in `differences/` pin what a client can tell from plain PostgreSQL; they are run here only.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "all of it is a test: helpers fail as tests do"
+)]
+
 mod schema;
 
 use std::fmt::Write as _;
