@@ -294,7 +294,7 @@ impl Session {
                 self.pass_client(header, input, out);
             }
             Judgement::Changed(planned) => {
-                if !self.send_changed(&planned, |to, text| build::query(to, text), out) {
+                if !self.send_changed(&planned, build::query, out) {
                     let refusal = refusals::too_long(header.body, self.statement_bytes_max);
                     self.refuse(Kind::Query, refusal, header, input, out);
                     return Ok(Step::Done);

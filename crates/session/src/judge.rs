@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use catalog::{Catalog, Generation};
+use rewrite::admin::{self, Translation, Verb};
 use rewrite::{Effect, Refusal, Reply};
 use wire::backend::TransactionStatus;
 use wire::build::TooLong;
@@ -14,7 +15,7 @@ use crate::queue::{Entry, Kind};
 use crate::reading::Reading;
 use crate::session::{Ended, Out, Rest, Session, Wish};
 use crate::statements::Prepared;
-use crate::{CatalogState, Observation, Port, Request, refusals};
+use crate::{CatalogState, LocalRows, LocalShow, Observation, Port, Request, refusals};
 
 /// The session's decision about one text.
 #[derive(Debug)]
@@ -253,9 +254,74 @@ impl Session {
         &mut self,
         reading: &Reading<'_>,
         catalog: &Arc<Catalog>,
-        _out: &mut Out,
+        out: &mut Out,
     ) -> Result<Judgement, Ended> {
-        Ok(Judgement::Untouched(reading.untouched(catalog)))
+        let known = self.scope.known().cloned();
+        let path = known.clone().unwrap_or_default();
+        let translations = admin::translate(&reading.scanned, catalog, &path);
+        if matches!(&translations, Ok(verbs) if verbs.is_empty()) {
+            return Ok(Judgement::Untouched(reading.untouched(catalog)));
+        }
+        if self.status == TransactionStatus::Failed {
+            if !self.is_drained() {
+                return self.wait_for(Wish::LookAgain, out);
+            }
+            // What is sent in its place fails as any statement does here (25P02).
+            return Ok(Judgement::Refused(refusals::conflict()));
+        }
+        // A table in a verb is found by this session's path.
+        if known.is_none() {
+            return self.wait_for(Wish::LearnScope, out);
+        }
+        let planned = translations.and_then(|verbs| self.verbs_as_sql(reading, catalog, &verbs));
+        Ok(match planned {
+            Ok(planned) => Judgement::Changed(Arc::new(planned)),
+            Err(refusal) => Judgement::Refused(Arc::new(refusal)),
+        })
+    }
+
+    fn verbs_as_sql(
+        &self,
+        reading: &Reading<'_>,
+        catalog: &Catalog,
+        verbs: &[Translation],
+    ) -> Result<Planned, Refusal> {
+        let edits = admin::edits(reading.text, verbs, |show| {
+            let LocalRows { columns, rows } = self.host.local_rows(local(show));
+            admin::rows_as_sql("reprieve", &columns, &rows)
+        })?;
+        let mut plan = reading.scanned.untouched(catalog);
+        for statement in &mut plan.statements {
+            let verb = verbs.iter().find(|verb| verb.range == statement.range);
+            if verb.is_some_and(|verb| changes_catalog(&verb.verb)) {
+                statement.effect = Effect::Ddl;
+            }
+        }
+        let sent = edits.apply(reading.text).into_boxed_slice();
+        plan.edits = edits;
+        Ok(Planned {
+            sent: Some(sent),
+            plan,
+        })
+    }
+}
+
+/// ENABLE and DISABLE: the catalog is another one behind them.
+fn changes_catalog(verb: &Verb) -> bool {
+    match verb {
+        Verb::Keeper(sql) => {
+            sql.contains("reprieve.enable_v1(") || sql.contains("reprieve.disable_v1(")
+        }
+        Verb::Local(_) => false,
+    }
+}
+
+fn local(show: admin::LocalShow) -> LocalShow {
+    match show {
+        admin::LocalShow::Clients => LocalShow::Clients,
+        admin::LocalShow::Stats => LocalShow::Stats,
+        admin::LocalShow::Version => LocalShow::Version,
+        admin::LocalShow::Help => LocalShow::Help,
     }
 }
 

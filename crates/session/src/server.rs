@@ -354,11 +354,13 @@ impl Session {
 
     /// Makes a message of the server one about the client's own text. False if it is already.
     fn translate(&mut self, fields: &mut Fields<'_>) -> bool {
-        if self.port == Port::Admin || !self.is_installed() {
+        if !self.is_installed() {
             return false;
         }
         let before = fields.clone();
-        betrayals::drop_context(fields);
+        if self.port == Port::App {
+            betrayals::drop_context(fields);
+        }
         let head = self
             .queue
             .head()

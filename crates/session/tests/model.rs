@@ -1,6 +1,9 @@
 //! A small server that follows PostgreSQL's rules for errors, Sync and COPY, asked once directly
 //! and once through a session: the client must read the same bytes, however things interleave.
 
+// A helper that fails is a test that fails.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod support;
 
 use std::collections::HashMap;

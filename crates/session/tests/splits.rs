@@ -1,5 +1,8 @@
 //! However the bytes arrive, the conversation is the same; whatever they are, nobody panics.
 
+// A helper that fails is a test that fails.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod support;
 
 use bytes::BytesMut;

@@ -1249,3 +1249,57 @@ fn a_star_does_not_change_under_a_prepared_statement() {
         "#]],
     );
 }
+
+#[test]
+fn verbs_of_the_admin_port_become_calls() {
+    let mut talk = Talk::new(Port::Admin, false, "ready t");
+    talk.run("S Auth 0 | Key 1 | Ready I\nS Answer t | Ready I");
+    talk.transcript.clear();
+    check(
+        &mut talk,
+        "C Query UNDELETE DELETION 785000001
+         S Scope | Ready I
+         S Row t | Complete SELECT 1 | Ready I
+         C Query SHOW VERSION; SELECT 1
+         S Row x | Complete SELECT 1 | Row 1 | Complete SELECT 1 | Ready I
+         C Parse - SHOW DELETED FROM t WHERE id = $1 | Bind - - | Execute - | Sync
+         S Parsed | Bound | Complete SELECT 0 | Ready I
+         C Query UNDELETE NONSENSE
+         S Error 42703 column | Ready I
+         C Query ENABLE SOFT DELETE ON t
+         S Row t | Complete SELECT 1 | Ready I
+         S Catalog t | Ready I
+         C Query SHOW search_path",
+        expect![[r#"
+            C Query UNDELETE DELETION 785000001
+              > Parse reprieve_probe SELECT reprieve.session_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              holds
+            S Scope | Ready I
+              > Query SELECT * FROM reprieve.undelete_deletion_v1(785000001)
+            S Row t | Complete SELECT 1 | Ready I
+              < Row t | Complete SELECT 1 | Ready I
+            C Query SHOW VERSION; SELECT 1
+              > Query SELECT * FROM (VALUES (E'it''s'::pg_catalog.text, NULL::pg_catalog.text)) AS "reprieve"("name", "value"); SELECT 1
+            S Row x | Complete SELECT 1 | Row 1 | Complete SELECT 1 | Ready I
+              < Row x | Complete SELECT 1 | Row 1 | Complete SELECT 1 | Ready I
+            C Parse - SHOW DELETED FROM t WHERE id = $1 | Bind - - | Execute - | Sync
+              > Parse - SELECT * FROM (SELECT b.deleted_at, b.deletion_id, b.buried, (b.row)."id", (b.row)."name" FROM reprieve.buried_v1(NULL::"public"."t") b) AS "t" WHERE id = $1 | Bind - - | Execute - | Sync
+            S Parsed | Bound | Complete SELECT 0 | Ready I
+              < Parsed | Bound | Complete SELECT 0 | Ready I
+            C Query UNDELETE NONSENSE
+              > Query SELECT "refused by reprieve"
+            S Error 42703 column | Ready I
+              < Error S=ERROR C=42601 M=syntax error at or near "NONSENSE" H=The form is: UNDELETE DELETION n | TRANSACTION x | FROM table [WHERE condition] | SINCE time [UNTIL time] [BY role] P=10 | Ready I
+            C Query ENABLE SOFT DELETE ON t
+              > Query SELECT * FROM reprieve.enable_v1(E'"t"'::pg_catalog.regclass, 'auto')
+            S Row t | Complete SELECT 1 | Ready I
+              > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              < Row t | Complete SELECT 1
+              holds
+            S Catalog t | Ready I
+              < Ready I
+            C Query SHOW search_path
+              > Query SHOW search_path
+        "#]],
+    );
+}

@@ -1,5 +1,8 @@
 //! Frames, views and builders against bytes that may lie.
 
+// A helper that fails is a test that fails.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use bytes::BytesMut;
 use proptest::prelude::*;
 use wire::backend::{self, Authentication, Fields, TransactionStatus};
