@@ -1,1 +1,1 @@
-//! Skeleton.
+//! Nothing here: the benchmarks are in `benches/`.
