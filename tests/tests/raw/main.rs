@@ -84,8 +84,42 @@ fn forget_explanation(tried: &mut Vec<String>, expected: usize) {
     }
 }
 
+/// The setting with every table enabled.
+const ALL: &str = "all_enabled";
+
+/// Differences that are known with every table enabled, and why. One that is gone must leave this list.
+const KNOWN: [(&str, &str); 4] = [
+    (
+        "copy_in_duplicate_key",
+        "rows of a COPY come one by one where a trigger looks at each: CONTEXT shows the line",
+    ),
+    (
+        "ext_delete_none",
+        "a whole row of a marked table is an anonymous record: its own type has our columns",
+    ),
+    ("ext_whole_row", "the same"),
+    (
+        "ext_syntax_error",
+        "what does not parse and names an enabled table is refused before PostgreSQL can say why",
+    ),
+];
+
 static NOTHING: LazyLock<Bench> = LazyLock::new(|| Bench::start("", Detail::Exact));
 static EVERYTHING: LazyLock<Bench> = LazyLock::new(|| Bench::start("*.*", Detail::Meaning));
+
+/// A known difference is right as long as it is there.
+fn judge(setting: &str, script: &Script, result: Result<(), String>) -> Result<(), String> {
+    let known = KNOWN
+        .iter()
+        .find(|(name, _)| setting == ALL && *name == script.name);
+    match (known, result) {
+        (Some((name, _)), Ok(())) if !tests::pair::direct() => {
+            Err(format!("{name} is no difference any more"))
+        }
+        (Some(_), _) => Ok(()),
+        (None, result) => result,
+    }
+}
 
 fn main() {
     let mut arguments = Arguments::from_args();
@@ -93,15 +127,22 @@ fn main() {
     let scripts = [simple::scripts(), extended::scripts(), startup::scripts()].concat();
     let mut trials = Vec::new();
     for script in scripts.into_iter().map(Arc::new) {
-        for (setting, bench) in [("nothing_enabled", &NOTHING), ("all_enabled", &EVERYTHING)] {
+        for (setting, bench) in [("nothing_enabled", &NOTHING), (ALL, &EVERYTHING)] {
             let script = Arc::clone(&script);
             trials.push(Trial::test(
                 format!("{setting}::{}", script.name),
-                move || Ok(bench.compare(&script)?),
+                move || Ok(judge(setting, &script, bench.compare(&script))?),
             ));
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     // The clusters live in statics, which are never dropped: their guards end them when this process ends.
+    println!(
+        "raw: {} differences with every table enabled are known:",
+        KNOWN.len()
+    );
+    KNOWN
+        .iter()
+        .for_each(|(name, why)| println!("  {name}: {why}"));
     conclusion.exit();
 }
