@@ -2,6 +2,12 @@
 //! (libpg_query): what it parses must parse here, as the same kind of statement, with the same
 //! relations.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "all of it is a test"
+)]
+
 mod psql;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +17,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Statements per 10,000 that agree. Raise it when more do; never lower it.
-const AGREEING_MIN: usize = 9_989;
+const AGREEING_MIN: usize = 9_999;
 
 /// Kinds of statements that read or write rows through us.
 const KINDS: &[&str] = &[

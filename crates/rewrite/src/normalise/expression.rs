@@ -48,12 +48,13 @@ pub(super) fn word(draft: &mut Draft<'_>, index: usize) {
         "leading" | "trailing" | "both" if draft.is(index + 1, "from") => {
             draft.drop(index + 1..index + 2);
         }
-        "in" if draft.opens(index + 1) && draft.opens(index + 2) => {
-            // A list whose first member is a subquery: sqlparser takes it for the subquery.
-            if draft.kind(draft.skip(index + 2)) == Some(TokenKind::Comma) {
-                let list = vec![Token::LParen, our_word("NULL"), Token::Comma];
-                draft.replace(index + 1, list);
-            }
+        // A list whose first member is a subquery: sqlparser takes it for the subquery.
+        "in" if draft.opens(index + 1)
+            && draft.opens(index + 2)
+            && draft.kind(draft.skip(index + 2)) == Some(TokenKind::Comma) =>
+        {
+            let list = vec![Token::LParen, our_word("NULL"), Token::Comma];
+            draft.replace(index + 1, list);
         }
         // SUBSTRING(x SIMILAR p ESCAPE e)
         "similar" if !draft.is(index + 1, "to") => {
