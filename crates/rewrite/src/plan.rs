@@ -56,8 +56,15 @@ pub enum Effect {
     /// have changed.
     Ddl,
     /// PREPARE name AS ...: EXECUTE of it is answered like this.
-    Prepare { name: String, reply: Reply },
-    Execute { name: String },
+    Prepare {
+        name: String,
+        reply: Reply,
+    },
+    Execute {
+        name: String,
+    },
     /// `None`: DEALLOCATE ALL.
-    Deallocate { name: Option<String> },
+    Deallocate {
+        name: Option<String>,
+    },
 }
