@@ -1,6 +1,12 @@
 //! Deletes as the proxy sends them, and what an undelete answered.
 
 #![allow(dead_code, reason = "each test file needs a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot set itself up must fail"
+)]
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
