@@ -130,18 +130,16 @@ impl Reader {
                 .unwrap();
             parent.inherits |= inherits;
             table.inherits = inherits;
-            let visible = parent
-                .columns
-                .iter()
-                .filter(|column| column["hidden"] != true);
-            table.columns.extend(visible.cloned());
+            // The parent's columns come first, ours among them.
+            table.columns.extend(parent.columns.iter().cloned());
         }
         if !body.starts_with("PARTITION OF") && body.starts_with('(') {
             for part in split(inside(body)) {
                 definition(&mut table, part.trim());
             }
         }
-        for name in ["deleted_at", "deletion_id"] {
+        let inherited = table.columns.iter().any(|column| column["hidden"] == true);
+        for name in ["deleted_at", "deletion_id"].iter().filter(|_| !inherited) {
             table.columns.push(json!({"name": name, "hidden": true}));
         }
         self.tables.push(table);
