@@ -21,6 +21,30 @@ const USER: &str = "clerk";
 
 static PAIR: LazyLock<Pair> = LazyLock::new(|| Pair::start("*.*"));
 
+/// Differences that are known, and why. One that is gone must leave this list.
+const KNOWN: [(&str, &str); 2] = [
+    (
+        "copy::hidden_column",
+        "the error for a hidden column of a COPY has a position, PostgreSQL's has none",
+    ),
+    (
+        "definitions::explain_select",
+        "EXPLAIN ANALYZE shows the trigger that evicts tombstones",
+    ),
+];
+
+/// A known difference is right as long as it is there.
+fn judge(name: &str, result: Result<(), Failed>) -> Result<(), Failed> {
+    let known = KNOWN.iter().any(|(known, _)| *known == name);
+    match (known, result) {
+        (true, Ok(())) if !tests::pair::direct() => {
+            Err(format!("{name} is no difference any more").into())
+        }
+        (true, _) => Ok(()),
+        (false, result) => result,
+    }
+}
+
 /// Rows that became tombstones in all cases together: if there are none, nothing was tried.
 static MARKED: AtomicUsize = AtomicUsize::new(0);
 static DATABASES: AtomicUsize = AtomicUsize::new(0);
@@ -38,12 +62,16 @@ fn main() {
         let name = format!("{}::{}", case.file, slug(&case.heading));
         let refused = case.refused.is_some();
         if !(refused && tests::pair::direct()) {
+            let known = name.clone();
             trials.push(Trial::test(name, move || {
-                if refused {
-                    refuse(&case)
-                } else {
-                    compare(&case)
-                }
+                judge(
+                    &known,
+                    if refused {
+                        refuse(&case)
+                    } else {
+                        compare(&case)
+                    },
+                )
             }));
         }
     }
