@@ -64,7 +64,8 @@ BEGIN
     DO UPDATE SET rows = t.rows + excluded.rows, relinked = t.relinked + excluded.relinked;
 END $$;
 
--- BEFORE STATEMENT of DELETE, and of UPDATE OF deleted_at. Runs as the client: it judges the client's rights.
+-- BEFORE STATEMENT of DELETE, and of UPDATE OF deleted_at. Runs as the client: it judges the client's rights. It may
+-- also run as the keeper under a client's search path (see run_as_client): every name and operator is qualified.
 CREATE OR REPLACE FUNCTION reprieve.begin_statement() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -82,7 +83,8 @@ BEGIN
             RETURN NULL;
         END IF;
     END IF;
-    depth := coalesce(nullif(pg_catalog.current_setting('reprieve.depth', true), ''), '0')::int;
+    depth := CASE WHEN pg_catalog.current_setting('reprieve.depth', true) OPERATOR(pg_catalog.~) '^[0-9]{1,6}$'
+                  THEN pg_catalog.current_setting('reprieve.depth', true)::int ELSE 0 END;
     IF depth OPERATOR(pg_catalog.<=) 0 THEN
         depth := 0;
         PERFORM pg_catalog.set_config('reprieve.deletion', '', true), pg_catalog.set_config('reprieve.touched', '', true),
@@ -101,7 +103,8 @@ END $$;
 CREATE OR REPLACE FUNCTION reprieve.end_statement() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    depth int := coalesce(nullif(current_setting('reprieve.depth', true), ''), '0')::int - 1;
+    depth int := CASE WHEN current_setting('reprieve.depth', true) ~ '^[0-9]{1,6}$'
+                      THEN current_setting('reprieve.depth', true)::int - 1 ELSE 0 END;
     id bigint;
 BEGIN
     IF depth <= 0 THEN

@@ -1,4 +1,10 @@
 -- Referential actions of marked rows, as PostgreSQL's own triggers would do them, but set by set.
+--
+-- READ COMMITTED: exact, with two limits. A row inserted and marked within one transaction holds its key for a
+-- concurrent INSERT of the same key until it commits, and then makes it fail (23505); a statement that marks a row
+-- and inserts its key again while live NO ACTION children remain fails early. Such statements should be sent as DELETE.
+-- Above READ COMMITTED the rows leave the table and PostgreSQL's own triggers act (bury_marked); tombstones
+-- that others made since the snapshot may raise 40001 or 23503 where plain PostgreSQL finds nothing.
 
 DO $$
 BEGIN

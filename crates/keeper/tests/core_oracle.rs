@@ -1,6 +1,11 @@
 //! Deletes that mark against deletes that delete: the cases of `tests/sql/*.case` run on a plain database and on
 //! one where every table is enabled, and every answer and the rows left must be the same.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set itself up must fail"
+)]
+
 #[path = "../../reprieve/src/demo/cluster.rs"]
 #[allow(
     dead_code,

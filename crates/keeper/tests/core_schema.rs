@@ -1,5 +1,10 @@
 //! Enabled tables follow the schema, and what a mode depends on.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set itself up must fail"
+)]
+
 #[path = "../../reprieve/src/demo/cluster.rs"]
 #[allow(
     dead_code,
