@@ -20,6 +20,7 @@ test: ## Everything: installs what it needs, runs every suite, shows each one's 
 	@tests/setup/run_suites.sh
 
 lint: ## Format, clippy without warnings, the table of dependencies
+	@tests/setup/packages.sh lint
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) test -q -p tests --test architecture

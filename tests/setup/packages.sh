@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing for a purpose: demo or test. Quick if nothing is.
+# Installs the Debian packages that are missing for a purpose: demo, test or lint. Quick if nothing is.
 set -euo pipefail
 
 missing=()
@@ -11,8 +11,10 @@ need 'ls /usr/lib/postgresql/*/bin/initdb' postgresql
 need 'command -v psql' postgresql-client
 need 'command -v setpriv' util-linux
 need 'command -v cc' gcc
-if [ "${1:-test}" = test ]; then
+if [ "${1:-test}" != demo ]; then
     need 'ls /usr/share/postgresql/*/extension/citext.control' postgresql-contrib
+    # pg_query, the parser oracle of the tests, makes its bindings with libclang.
+    need 'ls /usr/lib/llvm-*/lib/libclang*.so* && ls -d /usr/lib/clang/*/include /usr/lib/llvm-*/lib/clang/*/include' libclang-dev
     need 'command -v pgbouncer || test -x /usr/sbin/pgbouncer' pgbouncer
     need 'command -v openssl' openssl
     need 'python3 -c "import ensurepip, venv"' python3-venv
