@@ -344,9 +344,13 @@ impl Finish<'_> {
         let address = self.address;
         match end {
             End::ClientLeft => {
-                drop(parts.client);
-                self.server_finishes(parts.server, &parts.out.to_server, phase)
-                    .await;
+                // Replies to what came in front of Terminate.
+                let rest = async {
+                    last_words(&mut parts.client, &parts.out.to_client).await;
+                    drop(parts.client);
+                };
+                let finishes = self.server_finishes(parts.server, &parts.out.to_server, phase);
+                tokio::join!(rest, finishes);
             }
             End::ClientLost(error) => {
                 drop(parts.client);

@@ -271,12 +271,12 @@ impl Session {
         let judgement = match self.readable(header, input.len()) {
             Plain::Whole => match frontend::query(&input[HEADER_BYTES..header.frame()]) {
                 Ok(text) => self.judge(text, out)?,
-                Err(malformed) => Judgement::Refused(refusals::malformed(&malformed)),
+                Err(malformed) => Judgement::Refused(refusals::malformed(&malformed).into()),
             },
             Plain::Unread => Judgement::Untouched(None),
             Plain::Incomplete => return Ok(Step::Stay),
             Plain::TooLong => {
-                Judgement::Refused(refusals::too_long(header.body, self.statement_bytes_max))
+                Judgement::Refused(refusals::too_long(header.body, self.statement_bytes_max).into())
             }
         };
         let entry = Entry::new(Kind::Query);
@@ -337,11 +337,11 @@ impl Session {
         };
         let judgement = match readable {
             Plain::Whole if !self.statements.has_room_for(body.len()) => {
-                Judgement::Refused(refusals::too_many_statements())
+                Judgement::Refused(refusals::too_many_statements().into())
             }
             Plain::Whole => self.judge(parse.text, out)?,
             Plain::TooLong => {
-                Judgement::Refused(refusals::too_long(header.body, self.statement_bytes_max))
+                Judgement::Refused(refusals::too_long(header.body, self.statement_bytes_max).into())
             }
             Plain::Unread | Plain::Incomplete => Judgement::Untouched(None),
         };
@@ -550,7 +550,7 @@ impl Session {
         let (old, new) = (sent(&prepared.planned), sent(&planned));
         let renewed = self.prepared(text, &prepared.types, planned.clone());
         if old != new && renewed.shape_differs(&prepared) {
-            return Ok(Judgement::Refused(refusals::result_type_changed()));
+            return Ok(Judgement::Refused(refusals::result_type_changed().into()));
         }
         let undo = self.statements.set(name, Some(Arc::new(renewed)));
         if old != new {
@@ -559,10 +559,9 @@ impl Session {
             if build::close_raw(to, Target::Statement, name).is_err()
                 || build::parse_raw(to, name, new, &prepared.types).is_err()
             {
-                return Ok(Judgement::Refused(refusals::too_long(
-                    new.len(),
-                    self.statement_bytes_max,
-                )));
+                return Ok(Judgement::Refused(
+                    refusals::too_long(new.len(), self.statement_bytes_max).into(),
+                ));
             }
             self.queue.push(Entry::new(Kind::Close).ours().undo(undo));
             // Once the old one is closed, nothing is left should the new one fail.

@@ -1,7 +1,7 @@
 //! Statements of our own on the client's connection, and what comes back.
 
 use bytes::BytesMut;
-use catalog::Catalog;
+use catalog::{Catalog, Mode};
 use std::sync::Arc;
 use wire::backend::{self, Fields, TransactionStatus};
 use wire::build::{self, Report};
@@ -244,13 +244,21 @@ impl Session {
         let is_open = self.status == TransactionStatus::InTransaction || self.unsynced;
         if is_open {
             // An earlier change of the same transaction may have been undone by this one.
-            if is_news || self.changes.own.is_some() {
+            if is_news || self.changes.own.is_some() || waits_for_us(&catalog) {
                 self.changes.own = Some(catalog);
             }
-        } else if is_news {
+        } else if is_news || waits_for_us(&catalog) {
             self.ask(Request::ReloadCatalog);
         }
     }
+}
+
+/// True if a new table still deletes for good: it begins to mark once the process has said that it
+/// knows of it. An event trigger may have told the process before us.
+pub(crate) fn waits_for_us(catalog: &Catalog) -> bool {
+    catalog
+        .tables()
+        .any(|table| table.mode == Mode::Mark && !table.marking)
 }
 
 impl Injection {

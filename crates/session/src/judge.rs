@@ -1,19 +1,19 @@
 //! What to do with a statement of the client.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use catalog::{Catalog, Generation};
 use rewrite::admin::{self, Translation, Verb};
 use rewrite::{Effect, Refusal, Reply};
+use wire::Header;
 use wire::backend::TransactionStatus;
 use wire::build::TooLong;
-use wire::{Header, build};
 
 use crate::cache::{Flags, Planned};
-use crate::queue::{Entry, Kind};
 use crate::reading::Reading;
-use crate::session::{Ended, Out, Rest, Session, Wish};
+use crate::session::{Ended, Out, Session, Wish};
 use crate::statements::Prepared;
 use crate::{CatalogState, LocalRows, LocalShow, Observation, Port, Request, refusals};
 
@@ -24,11 +24,37 @@ pub(crate) enum Judgement {
     Untouched(Option<Arc<Planned>>),
     /// Send `planned.sent`.
     Changed(Arc<Planned>),
-    Refused(Arc<Refusal>),
+    Refused(Refused),
     /// Something must be known first: a hold is set.
     Wait,
     /// It is known already: look at the message again.
     Again,
+}
+
+/// Why a message is not sent, and what is sent in its place.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub refusal: Arc<Refusal>,
+    /// The server is asked first whether it would take the statement at all.
+    pub attempt: Option<Attempt>,
+}
+
+/// A statement that the server parses and analyses, but does not run, before we refuse it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    /// Bytes of the client's text.
+    pub range: Range<usize>,
+    /// Earlier statements of the text change what its names mean: only its syntax is judged.
+    pub names_differ: bool,
+}
+
+impl From<Arc<Refusal>> for Refused {
+    fn from(refusal: Arc<Refusal>) -> Self {
+        Self {
+            refusal,
+            attempt: None,
+        }
+    }
 }
 
 /// Can the text of a message be read?
@@ -88,7 +114,9 @@ impl Session {
             }
             CatalogState::Ready(catalog) => catalog,
             CatalogState::Unavailable(why) => {
-                return Ok(Judgement::Refused(refusals::catalog_unavailable(&why)));
+                return Ok(Judgement::Refused(
+                    refusals::catalog_unavailable(&why).into(),
+                ));
             }
             CatalogState::Loading => {
                 self.ask(Request::AwaitCatalog);
@@ -117,18 +145,20 @@ impl Session {
         catalog: &Arc<Catalog>,
         out: &mut Out,
     ) -> Result<Judgement, Ended> {
-        let mut is_failed = false;
-        if self.status == TransactionStatus::Failed {
-            if !self.is_drained() {
-                return self.wait_for(Wish::LookAgain, out);
-            }
-            is_failed = true;
+        let is_failed = self.status == TransactionStatus::Failed;
+        if is_failed && !self.is_drained() {
+            return self.wait_for(Wish::LookAgain, out);
         }
-        // Behind the end of a transaction names may mean something else than now.
-        if reading.ends_transaction_within() && (is_failed || self.scope.is_touched()) {
-            return Ok(Judgement::Refused(refusals::behind_transaction_end()));
+        let goes_on = reading.ends_transaction_within();
+        // Behind the end of a transaction names may mean something else than now, and in a failed
+        // one nobody can be asked.
+        let is_unknown = is_failed && self.scope.known().is_none();
+        if goes_on && (is_unknown || self.scope.is_touched() || self.changes.may_be_undone()) {
+            return Ok(Judgement::Refused(
+                refusals::behind_transaction_end().into(),
+            ));
         }
-        if is_failed {
+        if is_failed && !goes_on {
             // It cannot run: the server answers 25P02, as it should.
             return Ok(Judgement::Untouched(reading.untouched(catalog)));
         }
@@ -136,7 +166,10 @@ impl Session {
             return self.wait_for(Wish::LearnScope, out);
         };
         Ok(match reading.plan(catalog, &path, &*self.host) {
-            Err(refusal) => Judgement::Refused(refusal),
+            Err(refusal) => Judgement::Refused(Refused {
+                attempt: reading.attempt(&refusal),
+                refusal,
+            }),
             Ok(planned) if planned.sent.is_some() => Judgement::Changed(planned),
             Ok(planned) => Judgement::Untouched(Some(planned)),
         })
@@ -149,44 +182,6 @@ impl Session {
         } else {
             Judgement::Wait
         })
-    }
-
-    /// Sends something that fails in place of the message; the client reads the refusal.
-    pub(crate) fn refuse(
-        &mut self,
-        kind: Kind,
-        refusal: Arc<Refusal>,
-        header: Header,
-        input: &mut BytesMut,
-        out: &mut Out,
-    ) {
-        self.host
-            .observe(Observation::Refused { code: refusal.code });
-        let to = &mut out.to_server;
-        let sent = if kind == Kind::Query {
-            self.unsynced = false;
-            self.statements.forget_unnamed();
-            build::query(to, refusals::FAILING_SQL.as_bytes())
-        } else {
-            self.unsynced = true;
-            build::parse(to, "reprieve_refused", refusals::FAILING_SQL)
-        };
-        debug_assert!(sent.is_ok(), "a text of a known size");
-        let kind = if kind == Kind::Query {
-            Kind::Query
-        } else {
-            Kind::Parse
-        };
-        let refused_at = refusal.offset.and_then(|offset| {
-            let body = input.get(wire::HEADER_BYTES..header.frame())?;
-            character(header.tag, body, offset)
-        });
-        self.queue.push(Entry {
-            refused_at,
-            ..Entry::refused(kind, refusal)
-        });
-        self.client_rest = Rest::Drop(header.frame());
-        self.client_rest(input, out);
     }
 
     /// False if the changed text is longer than a message may be: nothing was sent.
@@ -267,7 +262,7 @@ impl Session {
                 return self.wait_for(Wish::LookAgain, out);
             }
             // What is sent in its place fails as any statement does here (25P02).
-            return Ok(Judgement::Refused(refusals::conflict()));
+            return Ok(Judgement::Refused(refusals::conflict().into()));
         }
         // A table in a verb is found by this session's path.
         if known.is_none() {
@@ -276,7 +271,7 @@ impl Session {
         let planned = translations.and_then(|verbs| self.verbs_as_sql(reading, catalog, &verbs));
         Ok(match planned {
             Ok(planned) => Judgement::Changed(Arc::new(planned)),
-            Err(refusal) => Judgement::Refused(Arc::new(refusal)),
+            Err(refusal) => Judgement::Refused(Arc::new(refusal).into()),
         })
     }
 
@@ -323,16 +318,4 @@ fn local(show: admin::LocalShow) -> LocalShow {
         admin::LocalShow::Version => LocalShow::Version,
         admin::LocalShow::Help => LocalShow::Help,
     }
-}
-
-/// Number of the character at byte `offset` of the text in a Query or Parse, from 1.
-fn character(tag: u8, body: &[u8], offset: usize) -> Option<u32> {
-    let start = match tag {
-        b'Q' => 0,
-        b'P' => body.iter().position(|byte| *byte == 0)? + 1,
-        _ => return None,
-    };
-    let before = body.get(start..start + offset)?;
-    let count = std::str::from_utf8(before).map_or(before.len(), |text| text.chars().count());
-    u32::try_from(count + 1).ok()
 }

@@ -12,6 +12,7 @@ mod judge;
 mod queue;
 mod reading;
 mod refusals;
+mod refuse;
 mod scope;
 mod server;
 mod session;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rewrite::{Refusal, Reply};
 
 use crate::cache::Planned;
+use crate::refuse::Tried;
 use crate::statements::Undo;
 
 /// What was sent, and with it the replies that follow.
@@ -46,6 +47,8 @@ pub(crate) struct Entry {
     pub refusal: Option<Arc<Refusal>>,
     /// Character of the client's text that the refusal is about, from 1.
     pub refused_at: Option<u32>,
+    /// The client's own statement, sent before the one that fails.
+    pub tried: Option<Tried>,
     /// What to put back should the server not do this.
     pub undo: Option<Undo>,
     /// Sent on our own account: replies are not for the client, errors are.
@@ -65,6 +68,7 @@ impl Entry {
             reply: Reply::AsIs,
             refusal: None,
             refused_at: None,
+            tried: None,
             undo: None,
             ours: false,
             answered: false,

@@ -3,10 +3,15 @@
 use std::sync::Arc;
 
 use catalog::{Catalog, SearchPath};
-use rewrite::{Effect, Reply, Scanned, Scope};
+use rewrite::{Effect, Refusal, Reply, Scanned, Scope};
 
 use crate::cache::{Flags, Planned, Question, Verdict};
+use crate::judge::Attempt;
 use crate::{Host, Observation, refusals};
+
+/// Refusals of the rewriter by their numbers.
+const UNSAFE_ENCODING: &str = "R9";
+const BEHIND_CHANGE: &str = "R12";
 
 /// One text under one catalog.
 pub(crate) struct Reading<'t> {
@@ -52,6 +57,45 @@ impl<'t> Reading<'t> {
             .iter()
             .take(before_last)
             .any(|statement| matches!(statement.effect, Effect::End | Effect::RollbackTo))
+    }
+
+    /// What the server is asked before a statement of this text is refused. `None`: the text cannot
+    /// be cut into statements as the server does, or nobody knows which one it is.
+    pub fn attempt(&self, refusal: &Refusal) -> Option<Attempt> {
+        if refusal.code == UNSAFE_ENCODING {
+            return None;
+        }
+        let statements = self.scanned.statements();
+        if statements.len() <= 1 {
+            return Some(Attempt {
+                range: 0..self.text.len(),
+                names_differ: false,
+            });
+        }
+        let offset = refusal.offset?;
+        let index = statements
+            .iter()
+            .rposition(|statement| statement.range.start <= offset)?;
+        let end = statements
+            .get(index + 1)
+            .map_or(self.text.len(), |next| next.range.start);
+        let changes_names = |effect: &Effect| match effect {
+            Effect::None | Effect::Begin => false,
+            Effect::End
+            | Effect::RollbackTo
+            | Effect::Settings
+            | Effect::Ddl
+            | Effect::Prepare { .. }
+            | Effect::Execute { .. }
+            | Effect::Deallocate { .. } => true,
+        };
+        Some(Attempt {
+            range: statements[index].range.start..end,
+            names_differ: refusal.code == BEHIND_CHANGE
+                || statements[..index]
+                    .iter()
+                    .any(|statement| changes_names(&statement.effect)),
+        })
     }
 
     /// The plan, from the cache where one is.

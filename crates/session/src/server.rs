@@ -5,10 +5,11 @@ use rewrite::{Effect, Reply};
 use wire::backend::{self, Authentication, Fields, TransactionStatus};
 use wire::{HEADER_BYTES, Header, Malformed, Sender, build};
 
-use crate::inject::Purpose;
+use crate::inject::{Purpose, waits_for_us};
 use crate::queue::{Entry, Kind};
+use crate::refuse::{self, Outcome};
 use crate::session::{Ended, Hold, Out, Phase, Rest, Session, Side, pass};
-use crate::{CatalogState, Port, Request, betrayals, refusals};
+use crate::{CatalogState, Observation, Port, Request, betrayals};
 
 /// Messages that must be read are kept up to this size; longer ones pass unread. Errors may quote a
 /// whole statement in their context.
@@ -321,7 +322,14 @@ impl Session {
             return Ok(Fate::Pass);
         }
         let changed = match self.queue.head() {
-            Some(entry) if entry.refusal.is_some() => replace_by_refusal(entry, &mut fields),
+            Some(entry) if entry.refusal.is_some() => {
+                let outcome = refuse::conclude(entry, &mut fields);
+                if let (Outcome::Refused, Some(refusal)) = (outcome, &entry.refusal) {
+                    let code = refusal.code;
+                    self.host.observe(Observation::Refused { code });
+                }
+                outcome != Outcome::Servers
+            }
             Some(_) => self.translate(&mut fields),
             None => false,
         };
@@ -467,43 +475,13 @@ impl Session {
             CatalogState::Ready(known) => known.generation() == own.generation(),
             _ => false,
         };
-        if is_known {
+        if is_known && !waits_for_us(&own) {
             return false;
         }
         self.withheld_ready = true;
         self.ask(Request::ReloadCatalog);
         true
     }
-}
-
-/// The statement failed as it should: the client reads why it was not sent.
-fn replace_by_refusal(entry: &Entry, fields: &mut Fields<'_>) -> bool {
-    let Some(refusal) = &entry.refusal else {
-        return false;
-    };
-    if fields.sqlstate() != refusals::FAILING_SQLSTATE {
-        return false;
-    }
-    fields
-        .fields
-        .retain(|(code, _)| matches!(code, b'S' | b'V'));
-    fields.set(b'C', refusal.sqlstate.as_bytes().to_vec());
-    fields.set(b'M', printable(&refusal.message));
-    if let Some(detail) = &refusal.detail {
-        fields.set(b'D', printable(detail));
-    }
-    if let Some(hint) = &refusal.hint {
-        fields.set(b'H', printable(hint));
-    }
-    if let Some(position) = entry.refused_at {
-        fields.set(b'P', position.to_string().into_bytes());
-    }
-    true
-}
-
-/// A NUL would end the field early and shift all that follow.
-fn printable(text: &str) -> Vec<u8> {
-    text.replace('\0', "?").into_bytes()
 }
 
 fn original_position(planned: &crate::cache::Planned, fields: &mut Fields<'_>) {

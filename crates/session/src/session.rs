@@ -111,6 +111,13 @@ pub(crate) struct Changes {
     pub rolled_back: bool,
 }
 
+impl Changes {
+    /// True if the catalog is another one should the open transaction be rolled back.
+    pub fn may_be_undone(&self) -> bool {
+        self.pending || self.own.is_some()
+    }
+}
+
 /// One client after its StartupMessage was relayed.
 ///
 /// After every call look at [`Session::reads_client`] and [`Session::take_request`]: when the

@@ -63,10 +63,10 @@ impl Server {
                 let parse = Parse::read(body).unwrap();
                 let text = std::str::from_utf8(parse.text).unwrap();
                 let known = !parse.name.is_empty() && self.statements.contains_key(parse.name);
-                if known {
-                    self.error("42P05 statement exists", true, out);
-                } else if let Some(error) = self.parse_error(text) {
+                if let Some(error) = self.parse_error(text) {
                     self.error(error, true, out);
+                } else if known {
+                    self.error("42P05 statement exists", true, out);
                 } else {
                     self.statements.insert(parse.name.to_vec(), text.to_owned());
                     put_backend(out, "Parsed");
@@ -118,7 +118,7 @@ impl Server {
     }
 
     fn parse_error(&self, text: &str) -> Option<&'static str> {
-        if text.starts_with("bogus") {
+        if text.contains("bogus") {
             Some("42601 syntax error P=1")
         } else if self.failed && !text.starts_with("ROLLBACK") {
             Some("25P02 aborted")
@@ -269,6 +269,7 @@ const SIMPLE: &[&str] = &[
     "Query DELETE FROM t",
     "Query DELETE FROM t; SELECT 1; DELETE FROM t",
     "Query bogus",
+    "Query MERGE INTO t bogus",
     "Query SELECT 1; SELECT 1/0; DELETE FROM t",
     "Query BEGIN",
     "Query COMMIT",
@@ -282,6 +283,7 @@ const EXTENDED: &[&str] = &[
     "Parse - DELETE FROM t",
     "Parse - SELECT 1",
     "Parse - bogus",
+    "Parse s MERGE INTO t bogus",
     "Parse s DELETE FROM t",
     "Parse r SELECT 1/0",
     "Parse - CREATE TABLE x ()",

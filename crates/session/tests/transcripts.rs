@@ -242,12 +242,12 @@ fn refusals_take_the_place_of_their_reply() {
         "C Query SELECT 1 | Query MERGE INTO t bogus | Query SELECT 2
          S Complete SELECT 1 | Ready I
          S Scope | Ready I
-         S Error 42703 column P=8
+         S Closed | Parsed | Closed | Error 42703 column P=8
          S Ready I | Complete SELECT 1 | Ready I
          C Query BEGIN
          S Complete BEGIN | Ready T
          C Parse - MERGE INTO t bogus | Bind - - | Execute - | Sync
-         S Error 42703 column | Ready E
+         S Parsed | Closed | Error 42703 column | Ready E
          C Parse - MERGE INTO t bogus | Sync | Query MERGE INTO t bogus
          S Error 25P02 aborted | Ready E
          S Error 25P02 aborted | Ready E",
@@ -260,8 +260,8 @@ fn refusals_take_the_place_of_their_reply() {
               < Complete SELECT 1 | Ready I
               holds
             S Scope | Ready I
-              > Query SELECT "refused by reprieve" | Query SELECT 2
-            S Error 42703 column P=8
+              > Close S | Parse reprieve_refused MERGE INTO t bogus | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Sync | Query SELECT 2
+            S Closed | Parsed | Closed | Error 42703 column P=8
               < Error S=ERROR C=0A000 M=this statement names soft-delete table "t" and is not understood D=Sent as it is, it might show deleted rows. Parser: Expected: USING, found: EOF H=Write it in a simpler form, or send it to the database without Reprieve. P=12
             S Ready I | Complete SELECT 1 | Ready I
               < Ready I | Complete SELECT 1 | Ready I
@@ -270,8 +270,8 @@ fn refusals_take_the_place_of_their_reply() {
             S Complete BEGIN | Ready T
               < Complete BEGIN | Ready T
             C Parse - MERGE INTO t bogus | Bind - - | Execute - | Sync
-              > Parse reprieve_refused SELECT "refused by reprieve" | Bind - - | Execute - | Sync
-            S Error 42703 column | Ready E
+              > Parse reprieve_refused MERGE INTO t bogus | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Bind - - | Execute - | Sync
+            S Parsed | Closed | Error 42703 column | Ready E
               < Error S=ERROR C=0A000 M=this statement names soft-delete table "t" and is not understood D=Sent as it is, it might show deleted rows. Parser: Expected: USING, found: EOF H=Write it in a simpler form, or send it to the database without Reprieve. P=12 | Ready E
             C Parse - MERGE INTO t bogus | Sync | Query MERGE INTO t bogus
               > Parse - MERGE INTO t bogus | Sync
@@ -281,6 +281,67 @@ fn refusals_take_the_place_of_their_reply() {
               < Error S=ERROR C=25P02 M=aborted | Ready E
             S Error 25P02 aborted | Ready E
               < Error S=ERROR C=25P02 M=aborted | Ready E
+        "#]],
+    );
+}
+
+#[test]
+fn the_server_judges_a_statement_before_we_refuse_it() {
+    check(
+        &mut Talk::ready("ready t"),
+        "C Query DELETE FROM t
+         S Scope | Ready I
+         S Complete UPDATE 1 | Ready I
+         C Query DELETE FROM t WHER id | Query SELECT 1
+         S Closed | Error 42601 syntax P=20 | Ready I | Complete SELECT 1 | Ready I
+         C Query SELECT 'ä'; DELETE FROM t WHER id; SELECT 2
+         S Closed | Error 42601 syntax P=20 | Ready I
+         C Query SET search_path = a; DELETE FROM t WHER id
+         S Closed | Error 42P01 nothing P=20 | Ready I
+         C Query DELETE FROM t WHER id
+         S Closed | Error 57014 canceled | Ready I
+         C Parse s DELETE FROM t WHER id | Bind - s | Flush
+         S Error 42601 syntax P=20
+         C Execute - | Sync
+         S Ready I
+         C Parse s DELETE FROM t; DELETE FROM t WHER id | Sync
+         S Error 42601 several | Ready I",
+        expect![[r#"
+            C Query DELETE FROM t
+              > Parse reprieve_probe SELECT reprieve.session_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              holds
+            S Scope | Ready I
+              > Query UPDATE t SET deleted_at = pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1(E'DELETE FROM t')) WHERE t.deleted_at IS NULL
+            S Complete UPDATE 1 | Ready I
+              < Complete DELETE 1 | Ready I
+            C Query DELETE FROM t WHER id | Query SELECT 1
+              > Close S | Parse reprieve_refused DELETE FROM t WHER id | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Sync | Query SELECT 1
+            S Closed | Error 42601 syntax P=20 | Ready I | Complete SELECT 1 | Ready I
+              < Error S=ERROR C=42601 M=syntax P=20 | Ready I | Complete SELECT 1 | Ready I
+            C Query SELECT 'ä'; DELETE FROM t WHER id; SELECT 2
+              > Close S | Parse reprieve_refused DELETE FROM t WHER id;  | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Sync
+            S Closed | Error 42601 syntax P=20 | Ready I
+              < Error S=ERROR C=42601 M=syntax P=32 | Ready I
+            C Query SET search_path = a; DELETE FROM t WHER id
+              > Close S | Parse reprieve_refused DELETE FROM t WHER id | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Sync
+            S Closed | Error 42P01 nothing P=20 | Ready I
+              < Error S=ERROR C=0A000 M=a soft-delete table cannot be used behind a change of names in the same message D=The statement at byte 1 may change which table is meant, or its columns. H=Send the statements one by one; inside BEGIN and COMMIT they stay one transaction. P=34 | Ready I
+            C Query DELETE FROM t WHER id
+              > Close S | Parse reprieve_refused DELETE FROM t WHER id | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Sync
+            S Closed | Error 57014 canceled | Ready I
+              < Error S=ERROR C=57014 M=canceled | Ready I
+            C Parse s DELETE FROM t WHER id | Bind - s | Flush
+              > Parse reprieve_refused DELETE FROM t WHER id | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Bind - s | Flush
+            S Error 42601 syntax P=20
+              < Error S=ERROR C=42601 M=syntax P=20
+            C Execute - | Sync
+              > Sync
+            S Ready I
+              < Ready I
+            C Parse s DELETE FROM t; DELETE FROM t WHER id | Sync
+              > Parse reprieve_refused DELETE FROM t; DELETE FROM t WHER id | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Sync
+            S Error 42601 several | Ready I
+              < Error S=ERROR C=42601 M=several | Ready I
         "#]],
     );
 }
@@ -582,6 +643,72 @@ fn nothing_is_injected_into_a_failed_transaction() {
               > Query DELETE FROM t
             S Error 25P02 aborted | Ready E
               < Error S=ERROR C=25P02 M=aborted | Ready E
+            C Query ROLLBACK; DELETE FROM t
+              > Query SELECT "refused by reprieve"
+            S Error 25P02 aborted | Ready E
+              < Error S=ERROR C=25P02 M=aborted | Ready E
+        "#]],
+    );
+}
+
+#[test]
+fn behind_the_end_of_a_failed_transaction_names_mean_what_they_did() {
+    check(
+        &mut Talk::ready("ready t"),
+        "C Query DELETE FROM t
+         S Scope | Ready I
+         S Complete UPDATE 1 | Ready I
+         C Query BEGIN
+         S Complete BEGIN | Ready T
+         C Query bogus
+         S Error 42601 syntax | Ready E
+         C Query ROLLBACK; DELETE FROM t
+         S Complete ROLLBACK | Complete UPDATE 2 | Ready I
+         C Query BEGIN
+         S Complete BEGIN | Ready T
+         C Query CREATE TABLE u ()
+         S Complete CREATE TABLE | Ready T
+         S Catalog t u | Ready T
+         C Query bogus
+         S Error 42601 syntax | Ready E
+         C Query ROLLBACK; DELETE FROM t
+         S Error 25P02 aborted | Ready E",
+        expect![[r#"
+            C Query DELETE FROM t
+              > Parse reprieve_probe SELECT reprieve.session_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              holds
+            S Scope | Ready I
+              > Query UPDATE t SET deleted_at = pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1(E'DELETE FROM t')) WHERE t.deleted_at IS NULL
+            S Complete UPDATE 1 | Ready I
+              < Complete DELETE 1 | Ready I
+            C Query BEGIN
+              > Query BEGIN
+            S Complete BEGIN | Ready T
+              < Complete BEGIN | Ready T
+            C Query bogus
+              > Query bogus
+            S Error 42601 syntax | Ready E
+              < Error S=ERROR C=42601 M=syntax | Ready E
+            C Query ROLLBACK; DELETE FROM t
+              > Query ROLLBACK; UPDATE t SET deleted_at = pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1(E'DELETE FROM t')) WHERE t.deleted_at IS NULL
+            S Complete ROLLBACK | Complete UPDATE 2 | Ready I
+              < Complete ROLLBACK | Complete DELETE 2 | Ready I
+            C Query BEGIN
+              > Query BEGIN
+            S Complete BEGIN | Ready T
+              < Complete BEGIN | Ready T
+            C Query CREATE TABLE u ()
+              > Query CREATE TABLE u ()
+            S Complete CREATE TABLE | Ready T
+              > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              < Complete CREATE TABLE
+              holds
+            S Catalog t u | Ready T
+              < Ready T
+            C Query bogus
+              > Query bogus
+            S Error 42601 syntax | Ready E
+              < Error S=ERROR C=42601 M=syntax | Ready E
             C Query ROLLBACK; DELETE FROM t
               > Query SELECT "refused by reprieve"
             S Error 25P02 aborted | Ready E
