@@ -235,6 +235,7 @@ impl Walk<'_> {
     fn update(&mut self, range: Range<usize>, ctes: &Ctes, level: LevelId) -> Result<(), Refusal> {
         let Range { start, end } = range;
         let (entry, next) = self.target(start + 1, end, level, ctes)?;
+        self.writes.push(entry);
         if !self.outline.word(next, "set") || next >= end {
             return Err(self.unread(next.min(end - 1)));
         }
@@ -328,6 +329,7 @@ impl Walk<'_> {
             EntryKind::Target,
         )?;
         self.levels[level].entries.push(entry);
+        self.writes.push(entry);
         let behind = at - 1;
         let mut listed = false;
         if self.outline.opens(at) && !self.outline.is_query(at + 1, self.outline.close(at)) {
@@ -548,6 +550,7 @@ impl Walk<'_> {
         }
         let verb = then + 1;
         if self.outline.word(verb, "update") {
+            self.writes.push(target);
             self.assignments(verb + 2..end, level, target, ctes)?;
         } else if self.outline.word(verb, "delete") && veiled {
             let form = DeletionForm::Merge { verb };
@@ -559,6 +562,7 @@ impl Walk<'_> {
                 returning,
             });
         } else if self.outline.word(verb, "insert") {
+            self.writes.push(target);
             self.merge_insert(verb..end, level, target, ctes)?;
         }
         Ok(())

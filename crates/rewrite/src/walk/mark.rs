@@ -50,7 +50,10 @@ impl Walk<'_> {
     fn can_mark(&self, index: usize) -> bool {
         let deletion = &self.deletions[index];
         let entry = &self.entries[deletion.entry];
-        if !entry.table.as_ref().is_some_and(|table| table.marking) {
+        let Some(table) = entry.table.as_ref().filter(|table| table.marking) else {
+            return false;
+        };
+        if self.writes_into(table) {
             return false;
         }
         // What UPDATE ... RETURNING gives differently: the row's new place and version, and in
@@ -73,6 +76,15 @@ impl Walk<'_> {
             DeletionForm::Statement { target, .. } => !tells && !self.outline.word(target, "set"),
             DeletionForm::Merge { .. } => !tells,
         }
+    }
+
+    /// True if the statement also puts rows into the table. They may have the key of a row that it
+    /// deletes, and foreign keys are checked when both are done: no trigger of the keeper can know.
+    fn writes_into(&self, table: &Table) -> bool {
+        self.writes.iter().any(|&entry| {
+            let other = self.entries[entry].table.as_deref();
+            other.is_some_and(|other| may_share_rows(table, other))
+        })
     }
 
     /// The client's statement, for the ledger.
@@ -162,6 +174,18 @@ impl Walk<'_> {
         }
         Some(width)
     }
+}
+
+/// True if rows of one may be rows of the other: the same table, or a tree of partitions or
+/// inheritance, in which the lower one has all columns of the upper one.
+fn may_share_rows(one: &Table, other: &Table) -> bool {
+    let has_all = |upper: &Table, lower: &Table| {
+        let has = |name: &str| lower.columns.iter().any(|column| column.name == name);
+        upper.columns.iter().all(|column| has(&column.name))
+    };
+    let trees = one.kind == 'p' || other.kind == 'p' || (one.inherits && other.inherits);
+    (one.schema == other.schema && one.name == other.name)
+        || (trees && (has_all(one, other) || has_all(other, one)))
 }
 
 /// The first `width` visible columns, or all: then PostgreSQL says that there are too many values.

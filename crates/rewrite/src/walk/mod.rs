@@ -120,6 +120,8 @@ struct Walk<'a> {
     taken: Vec<bool>,
     relations: Vec<usize>,
     deletions: Vec<Deletion>,
+    /// Targets of INSERT and UPDATE, those of MERGE included.
+    writes: Vec<EntryId>,
     unlisted: Vec<Unlisted>,
     by_source: Vec<BySource>,
     /// `TABLE t`: the keyword and the table.
@@ -154,6 +156,7 @@ impl<'a> Walk<'a> {
             taken: vec![false; length],
             relations: Vec::new(),
             deletions: Vec::new(),
+            writes: Vec::new(),
             unlisted: Vec::new(),
             by_source: Vec::new(),
             table_commands: Vec::new(),
