@@ -22,4 +22,5 @@ pub use cache::PlanCache;
 pub use host::{
     Answer, CatalogState, Host, LocalRows, LocalShow, Observation, Port, Request, StartupParameters,
 };
+pub use refusals::manual as refusals_manual;
 pub use session::{Ended, Out, STATEMENT_BYTES_MAX, Session, Side};

@@ -1,8 +1,9 @@
-//! Statements that the session itself does not send. The rewriter has its own.
+//! Statements that the session itself does not send, and the manual of all refusals: the rewriter
+//! has its own.
 
 use std::sync::Arc;
 
-use rewrite::Refusal;
+use rewrite::{Documented, Refusal};
 use wire::Malformed;
 
 /// Sent in place of a refused statement. It fails in parse analysis: in a Query and in a Parse
@@ -12,6 +13,77 @@ pub(crate) const FAILING_SQL: &str = "SELECT \"refused by reprieve\"";
 
 /// What the server answers to [`FAILING_SQL`]: `undefined_column`. Any other error is its own.
 pub(crate) const FAILING_SQLSTATE: &[u8] = b"42703";
+
+/// One entry per number, for `docs/refusals.md`.
+const DOCUMENTED: &[Documented] = &[
+    Documented {
+        code: "W1",
+        sqlstate: "08P01",
+        when: "A message is not what the protocol says it is.",
+        why: "The words are PostgreSQL's own.",
+        instead: "",
+    },
+    Documented {
+        code: "W2",
+        sqlstate: "54000",
+        when: "A statement is longer than 64 MiB and some table has soft delete.",
+        why: "Each statement must be read as a whole.",
+        instead: "Send large values as parameters or by COPY.",
+    },
+    Documented {
+        code: "W3",
+        sqlstate: "53400",
+        when: "One connection keeps more than 64 MiB of prepared statements and portals.",
+        why: "They are kept to be prepared anew when tables change.",
+        instead: "Close those that are not used any more.",
+    },
+    Documented {
+        code: "W4",
+        sqlstate: "57P03",
+        when: "The catalog of the database cannot be read: the keeper's connection is down for longer than its lease.",
+        why: "Nobody would know which tables have soft delete.",
+        instead: "Try again in a moment; `/readyz` and the log say what is wrong.",
+    },
+    Documented {
+        code: "W5",
+        sqlstate: "0A000",
+        when: "One message ends a transaction that changed settings or the schema, and then uses a soft-delete table.",
+        why: "What its name means behind the end is not known before the message runs.",
+        instead: "Send the statements separately.",
+    },
+    Documented {
+        code: "W6",
+        sqlstate: "0A000",
+        when: "Two changes to one statement collide, or a verb comes in a failed transaction.",
+        why: "The first is a defect of Reprieve; the statement was not sent.",
+        instead: "Please report the statement; end the failed transaction.",
+    },
+    Documented {
+        code: "W7",
+        sqlstate: "0A000",
+        when: "A prepared statement with a `*` is used after its table got other columns.",
+        why: "PostgreSQL says the same, in the same words; drivers know it.",
+        instead: "Prepare the statement again.",
+    },
+];
+
+/// `docs/refusals.md`: everything that is not sent, of the rewriter and of the session.
+pub fn manual() -> String {
+    let mut manual = String::from(
+        "# Refusals\n\n\
+         <!-- Generated from the refusals of crates/rewrite and crates/session;\n     \
+         `UPDATE_EXPECT=1 cargo test -p session` writes it. -->\n\n\
+         Reprieve sends no statement whose answer would differ from a real delete's. It refuses\n\
+         it instead: an ordinary PostgreSQL error, with what to do in the hint. The transaction\n\
+         fails as it would with any other error. What PostgreSQL itself would not take (a syntax\n\
+         error, a missing column) fails with PostgreSQL's own error.\n",
+    );
+    for entry in Refusal::all_codes().iter().chain(DOCUMENTED) {
+        manual.push('\n');
+        manual.push_str(&entry.to_markdown());
+    }
+    manual
+}
 
 fn refusal(code: &'static str, sqlstate: &'static str, message: String, hint: &str) -> Refusal {
     Refusal {
@@ -102,4 +174,35 @@ pub(crate) fn conflict() -> Arc<Refusal> {
         "the statement could not be rewritten".to_owned(),
         "",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_is_documented_with_its_sqlstate() {
+        let refusals = [
+            malformed(&Malformed::Short),
+            too_long(2, 1),
+            too_many_statements(),
+            catalog_unavailable(""),
+            behind_transaction_end(),
+            conflict(),
+            result_type_changed(),
+        ];
+        assert_eq!(refusals.len(), DOCUMENTED.len());
+        for refusal in refusals {
+            let entry = DOCUMENTED
+                .iter()
+                .find(|entry| entry.code == refusal.code)
+                .unwrap();
+            assert_eq!(entry.sqlstate, refusal.sqlstate, "{}", refusal.code);
+        }
+    }
+
+    #[test]
+    fn the_manual_is_up_to_date() {
+        expect_test::expect_file!["../../../docs/refusals.md"].assert_eq(&manual());
+    }
 }
