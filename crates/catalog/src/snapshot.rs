@@ -124,6 +124,8 @@ pub struct Catalog {
     /// By name, then by schema: most lookups end at the first level.
     by_name: HashMap<String, HashMap<String, Option<Arc<Table>>>>,
     marked: usize,
+    /// Names of hidden columns: two, as a rule.
+    hidden: BTreeSet<String>,
 }
 
 impl Catalog {
@@ -137,11 +139,14 @@ impl Catalog {
         let document: Document = serde_json::from_str(text)?;
         let mut by_name: HashMap<String, HashMap<String, Option<Arc<Table>>>> = HashMap::new();
         let mut marked = 0;
+        let mut hidden = BTreeSet::new();
         for (schema, name) in document.shadows {
             by_name.entry(name).or_default().insert(schema, None);
         }
         for table in document.tables {
             marked += usize::from(table.is_veiled());
+            let ours = table.columns.iter().filter(|column| column.hidden);
+            hidden.extend(ours.map(|column| column.name.clone()));
             by_name
                 .entry(table.name.clone())
                 .or_default()
@@ -154,6 +159,7 @@ impl Catalog {
             server_version: document.server,
             by_name,
             marked,
+            hidden,
         })
     }
 
@@ -183,6 +189,11 @@ impl Catalog {
         self.by_name
             .get(name)
             .is_some_and(|schemas| schemas.values().flatten().any(|table| table.is_veiled()))
+    }
+
+    /// Names of the columns that some enabled table hides.
+    pub fn hidden_names(&self) -> impl Iterator<Item = &str> {
+        self.hidden.iter().map(String::as_str)
     }
 
     /// All enabled tables, in no order.

@@ -33,6 +33,8 @@ struct Concern {
     offset: usize,
     /// Start of an earlier statement of the text that may change what names mean here.
     after: Option<usize>,
+    /// It touches no rows through us, but names one of our columns: it is not parsed.
+    defines: bool,
 }
 
 /// Why what was read may not be what the server reads.
@@ -97,7 +99,22 @@ impl<'t> Scanner<'t, '_> {
         if !self.transparent && self.head.first_name.is_none() && self.may_name_ours(token) {
             self.head.first_name = Some(token.start as usize);
         }
+        if !self.transparent && !self.head.names_hidden && self.may_be_hidden(token) {
+            self.head.names_hidden = true;
+        }
         self.head.push(self.text, token);
+    }
+
+    /// True if the token is the name of one of our columns, or might be.
+    fn may_be_hidden(&self, token: Token) -> bool {
+        let bytes = &self.text[token.range()];
+        let mut hidden = self.catalog.hidden_names().map(str::as_bytes);
+        match token.kind {
+            TokenKind::Word => hidden.any(|name| name.eq_ignore_ascii_case(bytes)),
+            TokenKind::QuotedIdentifier => hidden.any(|name| *name == bytes[1..bytes.len() - 1]),
+            TokenKind::UnicodeIdentifier => true,
+            _ => false,
+        }
     }
 
     /// True if the token is the name of a marked table, in whatever spelling.
@@ -154,11 +171,12 @@ impl<'t> Scanner<'t, '_> {
             passes,
             unsettles,
         } = head.verdict(self.text);
-        if let (Some(offset), false) = (head.first_name, passes) {
+        if let (Some(offset), false) = (head.first_name, passes && !head.names_hidden) {
             self.found.concerns.push(Concern {
                 statement: self.found.statements.len(),
                 offset,
                 after: self.unsettled,
+                defines: passes,
             });
         }
         if unsettles.applies(head.first_name.is_some()) {
@@ -263,7 +281,9 @@ impl<'t> Scanned<'t> {
             None => {}
         }
         for concern in &self.concerns {
-            if let Some(earlier) = concern.after {
+            if let Some(earlier) = concern.after
+                && !(concern.defines && self.definition(concern, scope).is_ok())
+            {
                 return Err(refusal::after_change(concern.offset, earlier));
             }
             plan.depends_on_scope = true;
@@ -286,6 +306,18 @@ impl<'t> Scanned<'t> {
         Ok(plan)
     }
 
+    fn lexed(&self, range: Range<usize>, concern: &Concern) -> Result<Tokens<'t>, Refusal> {
+        Tokens::lex_part(self.text, range, self.standard_conforming_strings)
+            .map_err(|_| refusal::unread_escape(concern.offset))
+    }
+
+    /// For a statement that is not parsed.
+    fn definition(&self, concern: &Concern, scope: &Scope<'_>) -> Result<Reply, Refusal> {
+        let range = self.statements[concern.statement].range.clone();
+        let tokens = self.lexed(range, concern)?;
+        walk::definition(&tokens, 0..tokens.len(), scope)
+    }
+
     fn walk(
         &self,
         range: Range<usize>,
@@ -293,10 +325,10 @@ impl<'t> Scanned<'t> {
         scope: &Scope<'_>,
         edits: &mut Edits,
     ) -> Result<Reply, Refusal> {
-        let lexed = Tokens::lex_part(self.text, range, self.standard_conforming_strings);
-        let Ok(tokens) = lexed else {
-            return Err(refusal::unread_escape(concern.offset));
-        };
+        if concern.defines {
+            return self.definition(concern, scope);
+        }
+        let tokens = self.lexed(range, concern)?;
         let named = tokens
             .iter()
             .position(|token| token.start as usize == concern.offset);

@@ -9,6 +9,7 @@
 //! relations in it, is held against the outline (`check`).
 
 mod check;
+mod definition;
 mod dml;
 mod emit;
 mod from;
@@ -76,6 +77,20 @@ pub(crate) fn statement(
         change.apply(edits);
     }
     Ok(reply)
+}
+
+/// The same for a statement that touches no rows through us and is not parsed: nothing is changed
+/// in it.
+///
+/// # Errors
+/// It names a column that does not exist for the client, or must not come to be.
+pub(crate) fn definition(
+    tokens: &Tokens<'_>,
+    range: Range<usize>,
+    scope: &Scope<'_>,
+) -> Result<Reply, Refusal> {
+    Walk::new(tokens, range.clone(), scope)?.no_hidden_column(range)?;
+    Ok(Reply::AsIs)
 }
 
 /// True if a word begins right behind a number: since PostgreSQL 15 the whole text is an error,

@@ -57,13 +57,49 @@ pub(super) fn no_target_column(
     undefined(tokens, index, message)
 }
 
-fn undefined(tokens: &Tokens<'_>, index: usize, message: String) -> Refusal {
+/// The same where PostgreSQL gives no place in the text.
+pub(super) fn no_column_of(column: &str, table: &Table) -> Refusal {
+    unplaced(format!(
+        "column \"{column}\" of relation \"{}\" does not exist",
+        table.name
+    ))
+}
+
+/// In whichever of PostgreSQL's words, without a place in the text.
+pub(super) fn unplaced(message: String) -> Refusal {
     Refusal {
         code: "R4",
         sqlstate: "42703",
         message,
         detail: None,
         hint: None,
+        offset: None,
+    }
+}
+
+/// The same with a place.
+pub(super) fn undefined(tokens: &Tokens<'_>, index: usize, message: String) -> Refusal {
+    Refusal {
+        offset: offset(tokens, index),
+        ..unplaced(message)
+    }
+}
+
+/// A column that would bear the name of one of ours.
+pub(super) fn reserved(tokens: &Tokens<'_>, index: usize, column: &str, table: &Table) -> Refusal {
+    Refusal {
+        code: "R13",
+        sqlstate: "0A000",
+        message: format!(
+            "the name \"{column}\" is taken in soft-delete table \"{}\"",
+            table.name
+        ),
+        detail: Some("Soft delete keeps a column of this name in the table, unseen.".into()),
+        hint: Some(format!(
+            "Choose another name, or let an administrator run \
+             ENABLE SOFT DELETE ON {} MODE bin on the admin port first.",
+            table.qualified()
+        )),
         offset: offset(tokens, index),
     }
 }

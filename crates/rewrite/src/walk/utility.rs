@@ -79,6 +79,7 @@ impl Walk<'_> {
             }
             () if outline.one_of(start, UTILITIES) => {
                 self.reads = false;
+                self.no_hidden_column(range.clone())?;
                 self.no_query_in(range, "a statement")
             }
             () => Err(self.unread(start)),
@@ -150,6 +151,7 @@ impl Walk<'_> {
             return self.create_as(range, at);
         }
         self.reads = false;
+        self.no_hidden_column(range.clone())?;
         match () {
             () if self.outline.word(at, "rule") => {
                 let from = self.outline.find_after(at, at + 1, range.end, &["do"]);
@@ -178,6 +180,7 @@ impl Walk<'_> {
     fn create_as(&mut self, range: Range<usize>, kind: usize) -> Result<(), Refusal> {
         let Some(query) = self.outline.find_after(kind, kind + 1, range.end, &["as"]) else {
             self.reads = false;
+            self.no_hidden_column(range.clone())?;
             return self.no_query_in(range, "a table");
         };
         let start = query + 1;
@@ -266,10 +269,7 @@ impl Walk<'_> {
                     return Ok(());
                 };
                 if hides(&table, &column) {
-                    let tokens = self.outline.tokens;
-                    return Err(refuse::no_target_column(
-                        tokens, part.start, &column, &table,
-                    ));
+                    return Err(refuse::no_column_of(&column, &table));
                 }
                 columns.push(column);
             }
