@@ -110,6 +110,13 @@ const DOCUMENTED: &[Documented] = &[
         instead: "Send the statements one by one; inside BEGIN and COMMIT they stay one transaction.",
     },
     Documented {
+        code: "R13",
+        sqlstate: "0A000",
+        when: "DDL gives a column of a soft-delete table the name of one that soft delete added, or drops that column IF EXISTS.",
+        why: "The table has a column of that name, which the application cannot see.",
+        instead: "Choose another name, or `ENABLE SOFT DELETE ON t MODE bin` on the admin port first: that mode adds no columns.",
+    },
+    Documented {
         code: "V1",
         sqlstate: "42601",
         when: "Admin port: a verb is not written as it should be.",
