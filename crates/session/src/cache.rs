@@ -13,9 +13,39 @@ pub(crate) struct Planned {
     /// `None`: the client's own bytes.
     pub sent: Option<Box<[u8]>>,
     pub plan: Plan,
+    /// The client's text, kept if a statement in it is PREPARE.
+    pub prepares: Option<Box<[u8]>>,
 }
 
 impl Planned {
+    pub fn new(text: &[u8], plan: Plan) -> Self {
+        let is_changed = !plan.edits.is_empty();
+        let prepares = plan
+            .statements
+            .iter()
+            .any(|statement| matches!(statement.effect, Effect::Prepare { .. }));
+        Self {
+            sent: is_changed.then(|| plan.edits.apply(text).into_boxed_slice()),
+            plan,
+            prepares: prepares.then(|| text.into()),
+        }
+    }
+
+    /// A statement as the client wrote it and as it was sent, if the text was kept.
+    pub fn piece(&self, index: usize) -> Option<(&[u8], Vec<u8>)> {
+        let text = self.prepares.as_deref()?;
+        let range = self.plan.statements.get(index)?.range.clone();
+        let (mut sent, mut at) = (Vec::new(), range.start);
+        let is_inside = |edit: &&rewrite::Edit| edit.start >= range.start && edit.end <= range.end;
+        for edit in self.plan.edits.iter().filter(is_inside) {
+            sent.extend_from_slice(text.get(at..edit.start)?);
+            sent.extend_from_slice(edit.text.as_bytes());
+            at = edit.end;
+        }
+        sent.extend_from_slice(text.get(at..range.end)?);
+        Some((text.get(range)?, sent))
+    }
+
     pub fn effect(&self, index: usize) -> &Effect {
         self.plan
             .statements
@@ -30,7 +60,8 @@ impl Planned {
             .iter()
             .map(|edit| edit.text.len() + 64)
             .sum();
-        self.sent.as_ref().map_or(0, |sent| sent.len()) + edits + self.plan.statements.len() * 80
+        let text = |text: &Option<Box<[u8]>>| text.as_ref().map_or(0, |text| text.len());
+        text(&self.sent) + text(&self.prepares) + edits + self.plan.statements.len() * 80
     }
 }
 

@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
+use rewrite::Effect;
 use wire::backend::TransactionStatus;
 use wire::frontend::{self, BindNames, Execute, Parse, Target};
 use wire::{HEADER_BYTES, Header, Malformed, Sender, build};
@@ -270,7 +271,7 @@ impl Session {
     ) -> Result<Step, Ended> {
         let judgement = match self.readable(header, input.len()) {
             Plain::Whole => match frontend::query(&input[HEADER_BYTES..header.frame()]) {
-                Ok(text) => self.judge(text, out)?,
+                Ok(text) => self.judge_and_freshen(text, out)?,
                 Err(malformed) => Judgement::Refused(refusals::malformed(&malformed).into()),
             },
             Plain::Unread => Judgement::Untouched(None),
@@ -339,7 +340,7 @@ impl Session {
             Plain::Whole if !self.statements.has_room_for(body.len()) => {
                 Judgement::Refused(refusals::too_many_statements().into())
             }
-            Plain::Whole => self.judge(parse.text, out)?,
+            Plain::Whole => self.judge_and_freshen(parse.text, out)?,
             Plain::TooLong => {
                 Judgement::Refused(refusals::too_long(header.body, self.statement_bytes_max).into())
             }
@@ -492,6 +493,17 @@ impl Session {
                 return Ok(Step::Done);
             }
         };
+        if let Some(Effect::Execute { name }) = portal.planned.as_ref().map(|p| p.effect(0)) {
+            match self.freshen_sql(name.as_bytes(), out)? {
+                Judgement::Wait => return Ok(Step::Stay),
+                Judgement::Again => return Ok(Step::Done),
+                Judgement::Refused(refusal) => {
+                    self.refuse(Kind::Execute, refusal, header, input, out);
+                    return Ok(Step::Done);
+                }
+                Judgement::Untouched(_) | Judgement::Changed(_) => {}
+            }
+        }
         self.note_effects(portal.planned.as_deref());
         let mut entry = Entry::new(Kind::Execute).planned(portal.planned);
         entry.reply = portal.reply;
@@ -600,7 +612,12 @@ impl Session {
         sum
     }
 
-    fn prepared(&self, text: &[u8], types: &[u8], planned: Option<Arc<Planned>>) -> Prepared {
+    pub(crate) fn prepared(
+        &self,
+        text: &[u8],
+        types: &[u8],
+        planned: Option<Arc<Planned>>,
+    ) -> Prepared {
         let depends = planned
             .as_ref()
             .is_some_and(|planned| planned.plan.depends_on_scope);

@@ -4,12 +4,13 @@ use bytes::BytesMut;
 use catalog::{Catalog, Mode};
 use std::sync::Arc;
 use wire::backend::{self, Fields, TransactionStatus};
-use wire::build::{self, Report};
+use wire::build::{self, Report, TooLong};
 use wire::frontend::Target;
 use wire::{Header, Malformed};
 
 use crate::host::Request;
 use crate::session::{Dismissal, Ended, Hold, Out, Session, Side};
+use crate::statements::SqlPrepared;
 
 /// Name of the statement and of the portal: the client's unnamed ones survive.
 const PROBE: &str = "reprieve_probe";
@@ -24,6 +25,15 @@ pub(crate) enum Purpose {
     Scope,
     /// The schema has changed.
     Follow,
+    /// A statement of SQL PREPARE means something else now.
+    Prepare,
+}
+
+/// A statement that is prepared anew.
+#[derive(Debug)]
+pub(crate) struct Again {
+    pub name: String,
+    pub renewed: SqlPrepared,
 }
 
 impl Purpose {
@@ -35,6 +45,8 @@ impl Purpose {
             }
             Self::Scope => "SELECT reprieve.session_v1()",
             Self::Follow => "SELECT reprieve.after_ddl_v1()",
+            // Sent with the statement's name and text.
+            Self::Prepare => "",
         }
     }
 }
@@ -47,32 +59,47 @@ pub(crate) struct Injection {
     synced: bool,
     value: Option<String>,
     error: Option<BytesMut>,
-    /// The first of two CloseComplete messages came.
-    closed: bool,
+    /// CloseComplete messages that have not come yet.
+    closing: u8,
+    again: Option<Box<Again>>,
 }
 
 impl Session {
     pub(crate) fn inject(&mut self, purpose: Purpose, synced: bool, out: &mut Out) {
-        let to = &mut out.to_server;
-        let sent = build::parse(to, PROBE, purpose.sql())
-            .and_then(|()| build::bind(to, PROBE, PROBE))
-            .and_then(|()| build::execute(to, PROBE))
-            .and_then(|()| build::close(to, Target::Portal, PROBE))
-            .and_then(|()| build::close(to, Target::Statement, PROBE))
-            .and_then(|()| {
-                if synced {
-                    build::sync(to)
-                } else {
-                    build::flush(to)
-                }
-            });
+        let sent = run(&mut out.to_server, purpose.sql().as_bytes());
         debug_assert!(sent.is_ok(), "messages of a known size");
+        self.await_injection(purpose, synced, None, out);
+    }
+
+    /// Replaces a statement of SQL PREPARE. Neither of the two is undone by a rollback.
+    pub(crate) fn prepare_again(&mut self, again: Again, synced: bool, out: &mut Out) {
+        let deallocate = format!("DEALLOCATE \"{}\"", again.name.replace('"', "\"\""));
+        let to = &mut out.to_server;
+        let sent = run(to, deallocate.as_bytes()).and_then(|()| run(to, &again.renewed.sent));
+        debug_assert!(sent.is_ok(), "a text that came in a message");
+        self.await_injection(Purpose::Prepare, synced, Some(Box::new(again)), out);
+    }
+
+    fn await_injection(
+        &mut self,
+        purpose: Purpose,
+        synced: bool,
+        again: Option<Box<Again>>,
+        out: &mut Out,
+    ) {
+        let to = &mut out.to_server;
+        let _ = if synced {
+            build::sync(to)
+        } else {
+            build::flush(to)
+        };
         self.hold = Hold::Injecting(Injection {
             purpose,
             synced,
             value: None,
             error: None,
-            closed: false,
+            closing: if again.is_some() { 4 } else { 2 },
+            again,
         });
     }
 
@@ -104,7 +131,7 @@ impl Session {
             }
             b'3' if injection.synced => {}
             b'3' => {
-                // Portal and statement: two of them.
+                // Portal and statement of each.
                 if injection.is_closed() {
                     return self.injected(out).map(|()| false);
                 }
@@ -138,6 +165,10 @@ impl Session {
             Purpose::Admin => self.admit_admin(injection, out),
             Purpose::Scope => self.learned(injection, out),
             Purpose::Follow => self.followed(injection, out),
+            Purpose::Prepare => {
+                self.prepared_again(injection, out);
+                Ok(())
+            }
         }
     }
 
@@ -169,14 +200,32 @@ impl Session {
         )
     }
 
+    /// What we did for the sake of the client's next message failed: so does that message.
+    fn report_failure(&mut self, error: BytesMut, synced: bool, out: &mut Out) {
+        if synced {
+            self.failed_probe = Some(error);
+        } else {
+            // The server now ignores all up to the client's next Sync: so the client reads it.
+            out.to_client.unsplit(error);
+        }
+    }
+
+    fn prepared_again(&mut self, injection: Injection, out: &mut Out) {
+        let Some(again) = injection.again else {
+            return;
+        };
+        match injection.error {
+            Some(error) => {
+                self.statements.deallocate(Some(&again.name));
+                self.report_failure(error, injection.synced, out);
+            }
+            None => self.statements.prepare_sql(&again.name, again.renewed),
+        }
+    }
+
     fn learned(&mut self, injection: Injection, out: &mut Out) -> Result<(), Ended> {
         if let Some(error) = injection.error {
-            if injection.synced {
-                self.failed_probe = Some(error);
-            } else {
-                // The server now ignores all up to the client's next Sync: so the client reads it.
-                out.to_client.unsplit(error);
-            }
+            self.report_failure(error, injection.synced, out);
             return Ok(());
         }
         let document = injection.value.unwrap_or_default();
@@ -262,10 +311,20 @@ pub(crate) fn waits_for_us(catalog: &Catalog) -> bool {
 }
 
 impl Injection {
-    /// Counts CloseComplete messages: true at the second.
+    /// Counts CloseComplete messages: true at the last.
     fn is_closed(&mut self) -> bool {
-        std::mem::replace(&mut self.closed, true)
+        self.closing = self.closing.saturating_sub(1);
+        self.closing == 0
     }
+}
+
+/// Runs a statement without touching the client's unnamed ones.
+fn run(to: &mut BytesMut, sql: &[u8]) -> Result<(), TooLong> {
+    build::parse_raw(to, PROBE.as_bytes(), sql, &[0, 0])?;
+    build::bind(to, PROBE, PROBE)?;
+    build::execute(to, PROBE)?;
+    build::close(to, Target::Portal, PROBE)?;
+    build::close(to, Target::Statement, PROBE)
 }
 
 /// Message of an ErrorResponse frame.

@@ -292,12 +292,8 @@ impl Session {
                 statement.effect = Effect::Ddl;
             }
         }
-        let sent = edits.apply(reading.text).into_boxed_slice();
         plan.edits = edits;
-        Ok(Planned {
-            sent: Some(sent),
-            plan,
-        })
+        Ok(Planned::new(reading.text, plan))
     }
 }
 

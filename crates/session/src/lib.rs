@@ -16,6 +16,7 @@ mod refuse;
 mod scope;
 mod server;
 mod session;
+mod sql_prepared;
 mod statements;
 
 pub use cache::PlanCache;

@@ -42,10 +42,8 @@ impl<'t> Reading<'t> {
                 statement.effect == Effect::None && statement.reply == Reply::AsIs
             });
         (!is_plain).then(|| {
-            Arc::new(Planned {
-                sent: None,
-                plan: self.scanned.untouched(catalog),
-            })
+            let plan = self.scanned.untouched(catalog);
+            Arc::new(Planned::new(self.text, plan))
         })
     }
 
@@ -119,11 +117,7 @@ impl<'t> Reading<'t> {
         };
         let verdict = match self.scanned.plan(&scope) {
             Ok(plan) if plan.edits.has_conflict() => Err(refusals::conflict()),
-            Ok(plan) => {
-                let is_changed = !plan.edits.is_empty();
-                let sent = is_changed.then(|| plan.edits.apply(self.text).into_boxed_slice());
-                Ok(Arc::new(Planned { sent, plan }))
-            }
+            Ok(plan) => Ok(Arc::new(Planned::new(self.text, plan))),
             Err(refusal) => Err(Arc::new(refusal)),
         };
         host.plans().keep(&question, &verdict);

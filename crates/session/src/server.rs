@@ -1,10 +1,13 @@
 //! What the server says.
 
+use std::sync::Arc;
+
 use bytes::{Buf, BytesMut};
 use rewrite::{Effect, Reply};
 use wire::backend::{self, Authentication, Fields, TransactionStatus};
 use wire::{HEADER_BYTES, Header, Malformed, Sender, build};
 
+use crate::cache::Planned;
 use crate::inject::{Purpose, waits_for_us};
 use crate::queue::{Entry, Kind};
 use crate::refuse::{self, Outcome};
@@ -277,14 +280,17 @@ impl Session {
             Kind::Query => self.copy_in = false,
             _ => return Err(garbled(Malformed::Unexpected(b'C'))),
         }
-        if let Some(statement) = planned.as_ref().and_then(|p| p.plan.statements.get(index)) {
+        if let Some((planned, statement)) = planned
+            .as_ref()
+            .and_then(|planned| Some((planned, planned.plan.statements.get(index)?)))
+        {
             if statement.reply != Reply::AsIs {
                 reply = statement.reply;
             }
             if let Effect::Execute { name } = &statement.effect {
                 reply = self.statements.reply_of(name.as_bytes());
             }
-            self.completed(&statement.effect, tag);
+            self.completed(planned, index, tag);
         }
         let rows = tag
             .strip_prefix(b"UPDATE ")
@@ -303,15 +309,15 @@ impl Session {
     }
 
     /// A statement was done.
-    fn completed(&mut self, effect: &Effect, tag: &[u8]) {
-        match effect {
+    fn completed(&mut self, planned: &Arc<Planned>, index: usize, tag: &[u8]) {
+        match planned.effect(index) {
             Effect::None | Effect::Begin | Effect::Execute { .. } => {}
             Effect::End => self.changes.rolled_back = tag == b"ROLLBACK",
             Effect::RollbackTo => self.changes.pending |= self.changes.own.is_some(),
             Effect::Settings if tag == b"DISCARD ALL" => self.statements.deallocate(None),
             Effect::Settings => {}
             Effect::Ddl => self.changes.pending = true,
-            Effect::Prepare { name, reply } => self.statements.prepare_sql(name, *reply),
+            Effect::Prepare { name, reply } => self.prepared_by_sql(name, *reply, planned, index),
             Effect::Deallocate { name } => self.statements.deallocate(name.as_deref()),
         }
     }
@@ -484,7 +490,7 @@ impl Session {
     }
 }
 
-fn original_position(planned: &crate::cache::Planned, fields: &mut Fields<'_>) {
+fn original_position(planned: &Planned, fields: &mut Fields<'_>) {
     if planned.sent.is_none() {
         return;
     }

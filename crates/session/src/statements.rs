@@ -53,6 +53,23 @@ impl Prepared {
     }
 }
 
+/// A statement of SQL PREPARE.
+#[derive(Debug, Clone)]
+pub(crate) struct SqlPrepared {
+    /// The whole `PREPARE name AS ...` as the client wrote it.
+    pub prepared: Arc<Prepared>,
+    /// As it was sent.
+    pub sent: Box<[u8]>,
+    /// How EXECUTE of it is answered.
+    pub reply: Reply,
+}
+
+impl SqlPrepared {
+    fn bytes(&self, name: &[u8]) -> usize {
+        self.prepared.bytes(name) + self.sent.len()
+    }
+}
+
 /// What stood under a name before a message that may yet fail.
 #[derive(Debug)]
 pub(crate) struct Undo {
@@ -78,7 +95,7 @@ pub(crate) struct Statements {
     unnamed: Option<Arc<Prepared>>,
     named: HashMap<Box<[u8]>, Arc<Prepared>>,
     /// By SQL PREPARE. The names share one space with those above.
-    sql: HashMap<Box<[u8]>, Reply>,
+    sql: HashMap<Box<[u8]>, SqlPrepared>,
     unnamed_portal: Portal,
     /// Only those that need a translation or have an effect.
     portals: HashMap<Box<[u8]>, Portal>,
@@ -125,17 +142,26 @@ impl Statements {
         self.unnamed_portal = Portal::default();
     }
 
-    pub fn prepare_sql(&mut self, name: &str, reply: Reply) {
-        if reply != Reply::AsIs {
-            let known = self.sql.insert(name.as_bytes().into(), reply).is_some();
-            self.bytes += if known { 0 } else { ENTRY_BYTES + name.len() };
+    pub fn prepare_sql(&mut self, name: &str, new: SqlPrepared) {
+        self.bytes += new.bytes(name.as_bytes());
+        if let Some(old) = self.sql.insert(name.as_bytes().into(), new) {
+            self.bytes = self.bytes.saturating_sub(old.bytes(name.as_bytes()));
         }
+    }
+
+    pub fn sql(&self, name: &[u8]) -> Option<&SqlPrepared> {
+        self.sql.get(name)
+    }
+
+    /// Names of the statements that EXECUTE may run.
+    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.sql.keys().chain(self.named.keys()).map(AsRef::as_ref)
     }
 
     /// How EXECUTE of that name is answered.
     pub fn reply_of(&self, name: &[u8]) -> Reply {
-        if let Some(reply) = self.sql.get(name) {
-            return *reply;
+        if let Some(sql) = self.sql.get(name) {
+            return sql.reply;
         }
         let planned = self
             .get(name)
@@ -157,8 +183,8 @@ impl Statements {
             return;
         };
         self.set(name, None);
-        if self.sql.remove(name).is_some() {
-            self.bytes = self.bytes.saturating_sub(ENTRY_BYTES + name.len());
+        if let Some(old) = self.sql.remove(name) {
+            self.bytes = self.bytes.saturating_sub(old.bytes(name));
         }
     }
 
@@ -168,7 +194,11 @@ impl Statements {
             planned: self
                 .get(statement)
                 .and_then(|prepared| prepared.planned.clone()),
-            reply: self.sql.get(statement).copied().unwrap_or_default(),
+            reply: self
+                .sql
+                .get(statement)
+                .map(|sql| sql.reply)
+                .unwrap_or_default(),
         };
         match portal {
             b"" => self.unnamed_portal = new,
