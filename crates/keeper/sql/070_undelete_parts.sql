@@ -81,8 +81,10 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         WHEN NOT picked AND source = 't' THEN format('%s.deletion_id = ANY ($1)', alias)
         WHEN NOT picked THEN format('%1$s.deletion_id = ANY ($1) AND %1$s.relid = ANY (%2$L::pg_catalog.oid[])',
                                     alias, reprieve.members_of(relid))
+        -- By the index on deletion_id: a tid alone would mean to read the whole table.
         WHEN source = 't' THEN format(
-            'EXISTS (SELECT FROM reprieve.undelete_picks k WHERE k.act = $2 AND k.relid = %1$s.tableoid'
+            '%1$s.deletion_id = ANY (ARRAY(SELECT DISTINCT k.deletion_id FROM reprieve.undelete_picks k WHERE k.act = $2))'
+            ' AND EXISTS (SELECT FROM reprieve.undelete_picks k WHERE k.act = $2 AND k.relid = %1$s.tableoid'
             ' AND k.source = ''t'' AND k.tid = %1$s.ctid AND k.blocked IS NULL)', alias)
         ELSE format(
             '%1$s.relid = ANY (%2$L::pg_catalog.oid[]) AND EXISTS (SELECT FROM reprieve.undelete_picks k'

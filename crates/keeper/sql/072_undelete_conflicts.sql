@@ -176,20 +176,55 @@ DECLARE
     n bigint;
 BEGIN
     EXECUTE format(
-        'UPDATE reprieve.undelete_picks x SET blocked = o.why FROM ('
-        '   SELECT c.leaf, c.source, c.tid, format(''its parent in %1$s, %%s, %%s'', %2$s, coalesce((SELECT %3$s FROM %4$s p WHERE %5$s LIMIT 1),'
-        '          ''is gone'')) AS why'
-        '     FROM %6$s c WHERE %7$s AND NOT EXISTS (SELECT FROM %4$s p WHERE %5$s AND %8$s) %9$s) o'
-        ' WHERE x.act = $2 AND x.relid = o.leaf AND x.source = o.source AND x.tid = o.tid',
+        'UPDATE reprieve.undelete_picks x SET blocked = format(''its parent in %1$s, %%s, %%s'', %2$s,'
+        '          coalesce((SELECT %3$s FROM %4$s p WHERE %5$s LIMIT 1), ''is gone'')) FROM ('
+        '   SELECT c.* FROM %6$s c WHERE %7$s AND NOT EXISTS (SELECT FROM %4$s p WHERE %5$s%8$s) %9$s) c'
+        ' WHERE x.act = $2 AND x.relid = c.leaf AND x.source = c.source AND x.tid = c.tid',
         replace(replace(k.confrelid::regclass::text, '%', '%%'), '''', ''''''),
         reprieve.tuple_name(reprieve.key_columns(k.con, 'p'), reprieve.key_columns(k.con, 'c'), 'c'),
         CASE WHEN marked THEN 'format(''is deleted (deletion %s)'', p.deletion_id)' ELSE '''is gone''' END,
         reprieve.from_clause(k.confrelid), match, children, reprieve.refers(k.con, 'c'),
-        CASE WHEN marked THEN format('(p.deletion_id IS NULL OR %s)', reprieve.chosen('t', k.confrelid, 'p', true)) ELSE 'true' END,
+        CASE WHEN marked THEN ' AND p.deletion_id IS NULL' ELSE '' END,
         CASE WHEN parents IS NOT NULL THEN format('AND NOT EXISTS (SELECT FROM %s p WHERE %s)', parents, match) END)
         USING ids, act;
     GET DIAGNOSTICS n = ROW_COUNT;
     RETURN n;
+END $$;
+
+-- SQL for the graveyard rows of a table that are to be restored, as (tid, new): `new` is the row itself.
+CREATE OR REPLACE FUNCTION reprieve.typed_graves(relid oid, picked boolean) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('(SELECT g.tid AS reprieve_tid, %s FROM (SELECT g.ctid AS tid, g.* FROM reprieve.graveyard g WHERE %s OFFSET 0) g)',
+                  string_agg(format('%s AS %I', reprieve.grave_column('g', $1, a.attname, NULL), a.attname), ', ' ORDER BY a.attnum),
+                  reprieve.chosen('g', $1, 'g', picked))
+      FROM pg_attribute a
+     WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+       AND NOT (a.attname IN ('deleted_at', 'deletion_id') AND reprieve.has_marks($1))
+$$;
+
+-- Graveyard rows whose key a live row holds, or a tombstone that comes back, with the words for it. What this does
+-- not foresee (keys of generated columns, two graveyard rows with one key) the INSERT finds. Nested loops: every
+-- key has an index.
+CREATE OR REPLACE FUNCTION reprieve.undelete_taken(table_id oid, ids bigint[], act xid8, picked boolean)
+RETURNS TABLE (tid tid, why text) LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = on AS $$
+DECLARE
+    key record;
+    coming text := CASE WHEN reprieve.has_marks(table_id) THEN reprieve.chosen('t', table_id, 't', picked) END;
+    holders text[] := CASE WHEN coming IS NULL THEN '{true}' ELSE ARRAY['t.deletion_id IS NULL', coming] END;
+    holder text;
+BEGIN
+    FOR key IN SELECT k.*, c.relname FROM reprieve.keys(table_id) k JOIN pg_class c ON c.oid = k.index_oid
+                WHERE NOT EXISTS (SELECT FROM pg_attribute a JOIN pg_index i ON i.indexrelid = k.index_oid
+                                   WHERE a.attrelid = table_id AND a.attgenerated <> ''
+                                     AND (a.attnum = ANY (i.indkey::int2[]) OR i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)) LOOP
+        FOREACH holder IN ARRAY holders LOOP
+            RETURN QUERY EXECUTE format(
+                'SELECT DISTINCT ON (new.reprieve_tid) new.reprieve_tid, format(%L, %s) FROM %s AS new JOIN %s t ON %s WHERE %s AND %s',
+                format('its key is taken: constraint %s, live row %%s', replace(quote_ident(key.relname), '%', '%%')),
+                reprieve.row_name(table_id, 't'), reprieve.typed_graves(table_id, picked), reprieve.from_clause(table_id),
+                key.condition, key.guard, holder) USING ids, act;
+        END LOOP;
+    END LOOP;
 END $$;
 
 -- Makes a table known to the running undelete.

@@ -8,14 +8,19 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     source text := reprieve.from_clause(table_id);
     chosen text := reprieve.chosen('t', table_id, 't', picked);
-    expected bigint;
+    counted record;
+    expected bigint := 0;
     written bigint;
 BEGIN
-    EXECUTE format(
-        'WITH n AS (SELECT t.deletion_id, t.tableoid AS leaf, count(*) AS n FROM %s t WHERE %s GROUP BY 1, 2),
-              counted AS (SELECT reprieve.undelete_count(n.deletion_id, n.leaf, n.n) FROM n)
-         SELECT coalesce(sum(n), 0) FROM n WHERE (SELECT count(*) FROM counted) >= 0', source, chosen)
-        INTO expected USING ids, act;
+    FOR counted IN EXECUTE CASE WHEN picked THEN format(
+            'SELECT k.deletion_id, k.relid AS leaf, count(*) AS n FROM reprieve.undelete_picks k'
+            ' WHERE k.act = $2 AND k.relid = ANY (%L::oid[]) AND k.source = ''t'' AND k.blocked IS NULL GROUP BY 1, 2',
+            reprieve.members_of(table_id))
+        ELSE format('SELECT t.deletion_id, t.tableoid AS leaf, count(*) AS n FROM %s t WHERE %s GROUP BY 1, 2', source, chosen)
+        END USING ids, act LOOP
+        PERFORM reprieve.undelete_count(counted.deletion_id, counted.leaf, counted.n);
+        expected := expected + counted.n;
+    END LOOP;
     IF expected = 0 THEN
         RETURN 0;
     END IF;
@@ -105,6 +110,7 @@ DECLARE
     places tid[] := '{}';
     reasons text[] := '{}';
     waiting tid[];
+    orphans tid[];
     before int;
     message text;
     constraint_name text;
@@ -121,25 +127,25 @@ BEGIN
         before := -1;
         WHILE cardinality(waiting) <> before AND cardinality(waiting) > 0 LOOP
             before := cardinality(waiting);
+            orphans := '{}';
             FOR g IN SELECT y.*, y.ctid AS tid, reprieve.root_of(y.relid) AS root
                        FROM unnest(waiting) WITH ORDINALITY AS u(tid, i) JOIN reprieve.graveyard y ON y.ctid = u.tid ORDER BY u.i LOOP
                 BEGIN
                     EXECUTE 'WITH ' || reprieve.undelete_insert(g.root, g.columns, 0, 'g.ctid = $1') || ' SELECT' USING g.tid;
-                    waiting := array_remove(waiting, g.tid);
                 EXCEPTION
                     WHEN foreign_key_violation THEN
-                        NULL;
+                        orphans := orphans || g.tid;
                     WHEN integrity_constraint_violation OR data_exception THEN
                         GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, constraint_name = CONSTRAINT_NAME, detail = PG_EXCEPTION_DETAIL;
                         IF SQLSTATE IN ('23505', '23P01') THEN
                             message := format('its key is taken: constraint %s, %s', quote_ident(constraint_name),
                                 coalesce('live row ' || reprieve.key_holder(g.root, constraint_name, g.columns, g.data), detail));
                         END IF;
-                        waiting := array_remove(waiting, g.tid);
                         places := places || g.tid;
                         reasons := reasons || message;
                 END;
             END LOOP;
+            waiting := orphans;
         END LOOP;
         RAISE EXCEPTION USING ERRCODE = 'RV019', MESSAGE = 'the trial is over';
     EXCEPTION WHEN SQLSTATE 'RV019' THEN

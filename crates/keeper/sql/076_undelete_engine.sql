@@ -49,6 +49,11 @@ BEGIN
     IF EXISTS (SELECT FROM reprieve.undelete_tables w WHERE w.act = $2 AND w.gone AND w.graves > 0) THEN
         RAISE EXCEPTION 'tables are gone' USING ERRCODE = 'RV019';
     END IF;
+    -- Before anything is written: most of what stands in the way is a key used again.
+    IF EXISTS (SELECT FROM reprieve.undelete_tables w, LATERAL reprieve.undelete_taken(w.relid, $1, $2, false)
+                WHERE w.act = $2 AND w.graves > 0 AND NOT w.gone) THEN
+        RAISE EXCEPTION 'keys are taken' USING ERRCODE = 'RV019';
+    END IF;
     PERFORM reprieve.undelete_write(ids, act, false, true);
 END $$;
 
@@ -76,12 +81,14 @@ $$;
 CREATE OR REPLACE FUNCTION reprieve.undelete_recount(act xid8) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     UPDATE reprieve.undelete_tables w SET tombstones = n.t, graves = n.g, skipped = n.b, restored = 0, relinked = 0
-      FROM (SELECT v.relid,
-                   count(*) FILTER (WHERE k.source = 't' AND k.blocked IS NULL) AS t,
-                   count(*) FILTER (WHERE k.source = 'g' AND k.blocked IS NULL) AS g,
-                   count(k.blocked) AS b
+      FROM (SELECT v.relid, coalesce(sum(k.t), 0) AS t, coalesce(sum(k.g), 0) AS g, coalesce(sum(k.b), 0) AS b
               FROM reprieve.undelete_tables v
-              LEFT JOIN reprieve.undelete_picks k ON k.act = v.act AND reprieve.root_of(k.relid) = v.relid
+              LEFT JOIN (SELECT p.relid,
+                                count(*) FILTER (WHERE p.source = 't' AND p.blocked IS NULL) AS t,
+                                count(*) FILTER (WHERE p.source = 'g' AND p.blocked IS NULL) AS g,
+                                count(p.blocked) AS b
+                           FROM reprieve.undelete_picks p WHERE p.act = $1 GROUP BY p.relid OFFSET 0) k
+                     ON reprieve.root_of(k.relid) = v.relid
              WHERE v.act = $1 GROUP BY v.relid) n
      WHERE w.act = $1 AND w.relid = n.relid
 $$;
@@ -115,7 +122,8 @@ CREATE OR REPLACE FUNCTION reprieve.undelete_settle(ids bigint[], act xid8) RETU
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     k reprieve.foreign_keys;
-    changed bigint := 1;
+    -- Foreign keys still to be looked at: first all, then those that lead to a table of which more rows were blocked.
+    pending oid[] := ARRAY(SELECT f.con FROM reprieve.undelete_keys(act) f);
 BEGIN
     UPDATE reprieve.undelete_picks p
        SET blocked = format('column %s is no more, and the row has a value for it', quote_ident(f.name))
@@ -123,10 +131,20 @@ BEGIN
               FROM reprieve.undelete_picks q JOIN reprieve.graveyard g ON g.ctid = q.tid
              WHERE q.act = $2 AND q.source = 'g' AND q.blocked IS NULL) f
      WHERE p.act = $2 AND p.source = 'g' AND p.tid = f.tid AND f.name IS NOT NULL;
-    WHILE changed > 0 LOOP
-        changed := 0;
-        FOR k IN SELECT * FROM reprieve.undelete_keys(act) LOOP
-            changed := changed + reprieve.undelete_block_orphans(k, ids, act);
+    UPDATE reprieve.undelete_picks p SET blocked = f.why
+      FROM reprieve.undelete_tables w, LATERAL reprieve.undelete_taken(w.relid, $1, $2, true) f
+     WHERE w.act = $2 AND NOT w.gone AND p.act = $2 AND p.source = 'g' AND p.tid = f.tid AND p.blocked IS NULL
+       AND w.relid IN (SELECT reprieve.root_of(q.relid) FROM (SELECT DISTINCT r.relid FROM reprieve.undelete_picks r
+                                                               WHERE r.act = $2 AND r.source = 'g' OFFSET 0) q);
+    WHILE cardinality(pending) > 0 LOOP
+        FOR k IN SELECT f.* FROM reprieve.undelete_keys(act) f ORDER BY f.con LOOP
+            IF k.con = ANY (pending) THEN
+                pending := array_remove(pending, k.con);
+                IF reprieve.undelete_block_orphans(k, ids, act) > 0 THEN
+                    pending := pending || ARRAY(SELECT f.con FROM reprieve.undelete_keys(act) f
+                                                 WHERE f.parent_root = k.child_root AND f.con <> ALL (pending));
+                END IF;
+            END IF;
         END LOOP;
     END LOOP;
     PERFORM reprieve.undelete_recount(act);
@@ -153,8 +171,10 @@ BEGIN
             PERFORM reprieve.undelete_settle(ids, act);
             IF mode <> 'nonconflict_only' AND failed = '' AND EXISTS (
                     SELECT FROM reprieve.undelete_picks p WHERE p.act = $2 AND p.blocked IS NOT NULL) THEN
-                -- So that the error names the keys that are taken too, and not only missing parents.
-                PERFORM reprieve.undelete_trial(ids, act);
+                -- So that the error names rows that do not fit their table too; not where trying them takes long.
+                IF (SELECT sum(w.graves) BETWEEN 1 AND 1000 FROM reprieve.undelete_tables w WHERE w.act = $2) THEN
+                    PERFORM reprieve.undelete_trial(ids, act);
+                END IF;
                 PERFORM reprieve.undelete_refuse(act);
             END IF;
             FOR k IN SELECT * FROM reprieve.undelete_keys(act) f WHERE reprieve.has_marks(f.confrelid) LOOP
