@@ -12,6 +12,7 @@ use wire::build;
 use wire::frontend::{self, Parse, Target};
 use wire::{HEADER_BYTES, Header};
 
+use crate::betrayals::find;
 use crate::judge::{Attempt, Refused};
 use crate::queue::{Entry, Kind};
 use crate::refusals;
@@ -29,16 +30,40 @@ pub(crate) struct Tried {
     /// Characters of the client's text in front of it.
     before: usize,
     names_differ: bool,
+    has_star: bool,
 }
 
+/// Where PostgreSQL reports errors of the grammar and several statements in a Parse (field `F`).
+const GRAMMAR: [&[u8]; 5] = [
+    b"scan.l",
+    b"gram.y",
+    b"parser.c",
+    b"scansup.c",
+    b"postgres.c",
+];
+
+const OUR_COLUMNS: [&[u8]; 2] = [b"deleted_at", b"deletion_id"];
+
 impl Tried {
-    /// True if the client would have read this error without us.
-    fn is_genuine(self, sqlstate: &[u8]) -> bool {
-        match sqlstate {
-            // The syntax is judged before names are looked at.
-            b"42601" => true,
-            [b'4', b'2', ..] | [b'2', b'2' | b'5', ..] | [b'0', b'A', ..] | [b'3', b'F', ..] => {
-                !self.names_differ
+    /// True if the client would have read this error without us: the names and columns that the
+    /// server finds are those of the tables with our columns in them.
+    fn is_genuine(self, fields: &Fields<'_>) -> bool {
+        let says_ours = |code| {
+            let text = fields.get(code).unwrap_or_default();
+            OUR_COLUMNS.iter().any(|name| find(text, name).is_some())
+        };
+        match fields.sqlstate() {
+            // The grammar comes before names are looked at. Others of this code count columns.
+            b"42601" if GRAMMAR.contains(&fields.get(b'F').unwrap_or_default()) => true,
+            // Names that do not exist.
+            b"42703" | b"42P01" | b"42883" | b"42704" | b"3F000" => {
+                !self.names_differ && !says_ours(b'M') && !says_ours(b'D')
+            }
+            // The transaction has failed.
+            b"25P02" => !self.names_differ,
+            // Types and numbers of columns: a `*` stands for ours, too.
+            [b'4', b'2', ..] | [b'2', b'2', ..] | [b'0', b'A', ..] => {
+                !self.names_differ && !self.has_star && !says_ours(b'M') && !says_ours(b'D')
             }
             _ => true,
         }
@@ -129,6 +154,7 @@ impl Session {
             tried: Some(Tried {
                 before,
                 names_differ,
+                has_star: statement.contains(&b'*'),
             }),
             refusal: fails.refusal.clone(),
             refused_at: fails.refused_at,
@@ -160,7 +186,7 @@ fn characters(text: &[u8]) -> usize {
 pub(crate) enum Outcome {
     /// The server's own, about the client's text as it is.
     Servers,
-    /// The server's own; its position counts in the client's text now.
+    /// The server's own, put right for the client's text.
     Moved,
     Refused,
 }
@@ -171,7 +197,7 @@ pub(crate) fn conclude(entry: &Entry, fields: &mut Fields<'_>) -> Outcome {
         return Outcome::Servers;
     };
     match entry.tried {
-        Some(tried) if tried.is_genuine(fields.sqlstate()) => return tried.shift(fields),
+        Some(tried) if tried.is_genuine(fields) => return tried.shift(fields),
         None if fields.sqlstate() != refusals::FAILING_SQLSTATE => return Outcome::Servers,
         Some(_) | None => {}
     }
@@ -194,6 +220,12 @@ pub(crate) fn conclude(entry: &Entry, fields: &mut Fields<'_>) -> Outcome {
 
 impl Tried {
     fn shift(self, fields: &mut Fields<'_>) -> Outcome {
+        // "Perhaps you meant to reference the column ..."
+        let hint = fields.get(b'H').unwrap_or_default();
+        let hints_at_ours = OUR_COLUMNS.iter().any(|name| find(hint, name).is_some());
+        if hints_at_ours {
+            fields.remove(b'H');
+        }
         let position = fields
             .get(b'P')
             .and_then(|text| std::str::from_utf8(text).ok()?.parse::<usize>().ok());
@@ -202,6 +234,7 @@ impl Tried {
                 fields.set(b'P', (position + self.before).to_string().into_bytes());
                 Outcome::Moved
             }
+            _ if hints_at_ours => Outcome::Moved,
             _ => Outcome::Servers,
         }
     }

@@ -119,7 +119,7 @@ impl Server {
 
     fn parse_error(&self, text: &str) -> Option<&'static str> {
         if text.contains("bogus") {
-            Some("42601 syntax error P=1")
+            Some("42601 syntax error P=1 F=scan.l")
         } else if self.failed && !text.starts_with("ROLLBACK") {
             Some("25P02 aborted")
         } else if text.contains("refused by reprieve") {

@@ -293,19 +293,23 @@ fn the_server_judges_a_statement_before_we_refuse_it() {
          S Scope | Ready I
          S Complete UPDATE 1 | Ready I
          C Query DELETE FROM t WHER id | Query SELECT 1
-         S Closed | Error 42601 syntax P=20 | Ready I | Complete SELECT 1 | Ready I
+         S Closed | Error 42601 syntax P=20 F=scan.l | Ready I | Complete SELECT 1 | Ready I
          C Query SELECT 'ä'; DELETE FROM t WHER id; SELECT 2
-         S Closed | Error 42601 syntax P=20 | Ready I
+         S Closed | Error 42601 syntax P=20 F=scan.l | Ready I
          C Query SET search_path = a; DELETE FROM t WHER id
          S Closed | Error 42P01 nothing P=20 | Ready I
          C Query DELETE FROM t WHER id
          S Closed | Error 57014 canceled | Ready I
          C Parse s DELETE FROM t WHER id | Bind - s | Flush
-         S Error 42601 syntax P=20
+         S Error 42601 syntax P=20 F=scan.l
          C Execute - | Sync
          S Ready I
          C Parse s DELETE FROM t; DELETE FROM t WHER id | Sync
-         S Error 42601 several | Ready I",
+         S Error 42601 several F=postgres.c | Ready I
+         C Query INSERT INTO t SELECT * FROM t WHER id
+         S Closed | Error 42601 more columns F=parse_target.c | Ready I
+         C Query DELETE FROM t WHER id
+         S Closed | Error 42702 deleted_at is ambiguous | Ready I",
         expect![[r#"
             C Query DELETE FROM t
               > Parse reprieve_probe SELECT reprieve.session_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
@@ -316,12 +320,12 @@ fn the_server_judges_a_statement_before_we_refuse_it() {
               < Complete DELETE 1 | Ready I
             C Query DELETE FROM t WHER id | Query SELECT 1
               > Close S | Parse reprieve_refused DELETE FROM t WHER id | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Sync | Query SELECT 1
-            S Closed | Error 42601 syntax P=20 | Ready I | Complete SELECT 1 | Ready I
-              < Error S=ERROR C=42601 M=syntax P=20 | Ready I | Complete SELECT 1 | Ready I
+            S Closed | Error 42601 syntax P=20 F=scan.l | Ready I | Complete SELECT 1 | Ready I
+              < Error S=ERROR C=42601 M=syntax P=20 F=scan.l | Ready I | Complete SELECT 1 | Ready I
             C Query SELECT 'ä'; DELETE FROM t WHER id; SELECT 2
               > Close S | Parse reprieve_refused DELETE FROM t WHER id;  | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Sync
-            S Closed | Error 42601 syntax P=20 | Ready I
-              < Error S=ERROR C=42601 M=syntax P=32 | Ready I
+            S Closed | Error 42601 syntax P=20 F=scan.l | Ready I
+              < Error S=ERROR C=42601 M=syntax P=32 F=scan.l | Ready I
             C Query SET search_path = a; DELETE FROM t WHER id
               > Close S | Parse reprieve_refused DELETE FROM t WHER id | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Sync
             S Closed | Error 42P01 nothing P=20 | Ready I
@@ -332,16 +336,24 @@ fn the_server_judges_a_statement_before_we_refuse_it() {
               < Error S=ERROR C=57014 M=canceled | Ready I
             C Parse s DELETE FROM t WHER id | Bind - s | Flush
               > Parse reprieve_refused DELETE FROM t WHER id | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Bind - s | Flush
-            S Error 42601 syntax P=20
-              < Error S=ERROR C=42601 M=syntax P=20
+            S Error 42601 syntax P=20 F=scan.l
+              < Error S=ERROR C=42601 M=syntax P=20 F=scan.l
             C Execute - | Sync
               > Sync
             S Ready I
               < Ready I
             C Parse s DELETE FROM t; DELETE FROM t WHER id | Sync
               > Parse reprieve_refused DELETE FROM t; DELETE FROM t WHER id | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Sync
-            S Error 42601 several | Ready I
-              < Error S=ERROR C=42601 M=several | Ready I
+            S Error 42601 several F=postgres.c | Ready I
+              < Error S=ERROR C=42601 M=several F=postgres.c | Ready I
+            C Query INSERT INTO t SELECT * FROM t WHER id
+              > Close S | Parse reprieve_refused INSERT INTO t SELECT * FROM t WHER id | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Sync
+            S Closed | Error 42601 more columns F=parse_target.c | Ready I
+              < Error S=ERROR C=0A000 M=this statement names soft-delete table "t" and is not understood D=Sent as it is, it might show deleted rows. Parser: unexpected id after the statement H=Write it in a simpler form, or send it to the database without Reprieve. P=13 | Ready I
+            C Query DELETE FROM t WHER id
+              > Close S | Parse reprieve_refused DELETE FROM t WHER id | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Sync
+            S Closed | Error 42702 deleted_at is ambiguous | Ready I
+              < Error S=ERROR C=0A000 M=this statement names soft-delete table "t" and is not understood D=Sent as it is, it might show deleted rows. Parser: unexpected id after the statement H=Write it in a simpler form, or send it to the database without Reprieve. P=13 | Ready I
         "#]],
     );
 }
