@@ -9,7 +9,8 @@
 DO $$
 BEGIN
     IF to_regtype('reprieve.work') IS NULL THEN
-        -- Rows of one table whose foreign keys are still to be followed.
+        -- Rows of one table whose foreign keys are still to be followed: those at `rows`, or, if that is NULL, all
+        -- that the deletion has marked.
         CREATE TYPE reprieve.work AS (relid oid, rows tid[]);
     END IF;
 END $$;
@@ -60,15 +61,21 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM unnest(columns) WITH ORDINALITY AS u(c, place)
 $$;
 
+-- Which parents `p` are meant: $1 are their places, or NULL for all that deletion $2 has marked.
+CREATE OR REPLACE FUNCTION reprieve.marked_sql(parents tid[]) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN parents IS NULL THEN 'p.deletion_id OPERATOR(pg_catalog.=) $2' ELSE 'p.ctid OPERATOR(pg_catalog.=) ANY ($1)' END
+$$;
+
 -- Runs a statement on a child under the search path of the client, as triggers of the child would see it
 -- in a native cascade. Returns the number of rows.
-CREATE OR REPLACE FUNCTION reprieve.run_as_client(statement text, parents tid[]) RETURNS bigint
+CREATE OR REPLACE FUNCTION reprieve.run_as_client(statement text, parents tid[], id bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     taken bigint;
 BEGIN
     PERFORM set_config('search_path', current_setting('reprieve.path'), true);
-    EXECUTE statement USING parents;
+    EXECUTE statement USING parents, id;
     GET DIAGNOSTICS taken = ROW_COUNT;
     RETURN taken;
 END $$;
@@ -94,11 +101,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 $$;
 
--- The INSERT that remembers what SET NULL / SET DEFAULT is about to change in the children `c` of `source`; $1 is the deletion.
+-- The INSERT that remembers what SET NULL / SET DEFAULT is about to change in the children `c` of `source`; $2 is the deletion.
 CREATE OR REPLACE FUNCTION reprieve.remember_sql(link reprieve.links, source text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT format('INSERT INTO reprieve.relinks (deletion_id, relid, key_columns, key_data, columns, old_data, new_data)'
-                  ' SELECT $1, %s, %L, %s, %L, %s, %s FROM %s',
+                  ' SELECT $2, %s, %L, %s, %L, %s, %s FROM %s',
                   (link).child, k, reprieve.values_sql('c', k), (link).set_columns,
                   reprieve.values_sql('c', (link).set_columns), reprieve.assigned_sql(link), source)
     FROM reprieve.row_key((link).child) AS k
@@ -110,13 +117,13 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = '1' SET bytea_output = 'hex'
 SET TimeZone = 'UTC' SET lc_monetary = 'C' AS $$
 DECLARE
-    source text := format('%s c, %s p WHERE p.ctid = ANY ($2) AND %s AND %s', link.child_sql, link.parent_sql, link.match_sql,
-                          reprieve.live_sql(link.child, 'c'));
+    source text := format('%s c, %s p WHERE %s AND %s AND %s', link.child_sql, link.parent_sql, reprieve.marked_sql(parents),
+                          link.match_sql, reprieve.live_sql(link.child, 'c'));
     changed bigint;
 BEGIN
     -- Locked first, so that what is remembered is what the update then finds.
-    EXECUTE format('SELECT $1 FROM %s FOR UPDATE OF c', source) USING id, parents;
-    EXECUTE reprieve.remember_sql(link, source) USING id, parents;
+    EXECUTE format('SELECT $2 FROM %s FOR UPDATE OF c', source) USING parents, id;
+    EXECUTE reprieve.remember_sql(link, source) USING parents, id;
     GET DIAGNOSTICS changed = ROW_COUNT;
     PERFORM reprieve.count_deletion(id, link.child, 0, changed);
 END $$;
@@ -135,11 +142,11 @@ BEGIN
     IF NOT FOUND THEN
         RETURN OLD;
     END IF;
-    source := format('%s c, (SELECT ($2).*) AS p WHERE %s AND %s', link.child_sql, link.match_sql, reprieve.live_sql(link.child, 'c'));
-    EXECUTE format('SELECT $1 FROM %s FOR UPDATE OF c', source) USING 0::bigint, OLD;
+    source := format('%s c, (SELECT ($1).*) AS p WHERE %s AND %s', link.child_sql, link.match_sql, reprieve.live_sql(link.child, 'c'));
+    EXECUTE format('SELECT $2 FROM %s FOR UPDATE OF c', source) USING OLD, 0::bigint;
     GET DIAGNOSTICS changed = ROW_COUNT;
     IF changed > 0 THEN
-        EXECUTE reprieve.remember_sql(link, source) USING reprieve.begin_deletion_v1(NULL), OLD;
+        EXECUTE reprieve.remember_sql(link, source) USING OLD, reprieve.begin_deletion_v1(NULL);
         PERFORM reprieve.count_deletion(reprieve.open_deletion(), link.child, 0, changed);
     END IF;
     RETURN OLD;
@@ -154,7 +161,7 @@ $$;
 
 -- NO ACTION and RESTRICT: raises if a live child refers to one of the rows. NO ACTION is content if
 -- another live row bears the same key.
-CREATE OR REPLACE FUNCTION reprieve.check_referenced(link reprieve.links, parents tid[]) RETURNS void
+CREATE OR REPLACE FUNCTION reprieve.check_referenced(link reprieve.links, id bigint, parents tid[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     key text[];
@@ -164,48 +171,63 @@ BEGIN
         substitute := format(' AND NOT EXISTS (SELECT FROM %s s WHERE s.deleted_at IS NULL AND %s)',
                              link.parent_sql, link.same_sql);
     END IF;
-    EXECUTE format('SELECT %s FROM %s c, %s p WHERE p.ctid = ANY ($1) AND %s AND %s%s LIMIT 1 FOR KEY SHARE OF c',
-                   reprieve.values_sql('p', link.parent_columns), link.child_sql, link.parent_sql, link.match_sql,
-                   reprieve.live_sql(link.child, 'c'), substitute)
-        INTO key USING parents;
+    EXECUTE format('SELECT %s FROM %s c, %s p WHERE %s AND %s AND %s%s LIMIT 1 FOR KEY SHARE OF c',
+                   reprieve.values_sql('p', link.parent_columns), link.child_sql, link.parent_sql, reprieve.marked_sql(parents),
+                   link.match_sql, reprieve.live_sql(link.child, 'c'), substitute)
+        INTO key USING parents, id;
     IF key IS NOT NULL THEN
         PERFORM reprieve.raise_referenced(link, key);
     END IF;
 END $$;
 
--- One foreign key for one set of marked parents. Returns the children that were marked, if theirs are to be followed.
-CREATE OR REPLACE FUNCTION reprieve.follow_link(link reprieve.links, id bigint, parents tid[]) RETURNS tid[]
+-- Marks the children of marked parents. Their places are only asked for where the deletion id does not tell them.
+CREATE OR REPLACE FUNCTION reprieve.mark_children(link reprieve.links, id bigint, parents tid[], first boolean,
+                                                  OUT taken bigint, OUT places tid[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    update_sql text := format('UPDATE %s c SET deleted_at = now(), deletion_id = $2 FROM %s p WHERE %s AND %s AND c.deleted_at IS NULL',
+                              link.child_sql, link.parent_sql, reprieve.marked_sql(parents), link.match_sql);
+    nested text := current_setting('enable_nestloop');
+    -- Of a deletion made a moment ago the planner thinks that it took one row: without an index it would compare each with each.
+    indexed boolean := EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+                               WHERE i.indrelid = link.child AND i.indisvalid AND i.indpred IS NULL AND a.attname = ANY (link.child_columns));
+BEGIN
+    IF NOT indexed THEN
+        PERFORM set_config('enable_nestloop', 'off', true);
+    END IF;
+    IF first THEN
+        EXECUTE update_sql USING parents, id;
+        GET DIAGNOSTICS taken = ROW_COUNT;
+    ELSE
+        EXECUTE format('WITH marked AS (%s RETURNING c.ctid AS place) SELECT count(*), array_agg(place) FROM marked', update_sql)
+            INTO taken, places USING parents, id;
+    END IF;
+    IF NOT indexed THEN
+        PERFORM set_config('enable_nestloop', nested, true);
+    END IF;
+END $$;
+
+-- One foreign key for one set of marked parents, unless children are marked.
+CREATE OR REPLACE FUNCTION reprieve.follow_link(link reprieve.links, id bigint, parents tid[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
-    live text := reprieve.live_sql(link.child, 'c');
-    marked tid[];
+    condition text := format('%s AND %s AND %s', reprieve.marked_sql(parents), link.match_sql, reprieve.live_sql(link.child, 'c'));
 BEGIN
-    IF link.action = 'c' AND EXISTS (SELECT FROM reprieve.tables t
-                                     WHERE t.relid = link.child AND t.mode = 'mark' AND t.marking) THEN
-        EXECUTE format('WITH marked AS (UPDATE %s c SET deleted_at = now(), deletion_id = $2 FROM %s p'
-                       ' WHERE p.ctid = ANY ($1) AND %s AND c.deleted_at IS NULL RETURNING c.ctid AS place)'
-                       ' SELECT array_agg(place) FROM marked',
-                       link.child_sql, link.parent_sql, link.match_sql) INTO marked USING parents, id;
-        RETURN marked;
-    ELSIF link.action = 'c' THEN
-        PERFORM reprieve.run_as_client(format('DELETE FROM %s c USING %s p WHERE p.ctid OPERATOR(pg_catalog.=) ANY ($1) AND %s AND %s',
-                                              link.child_sql, link.parent_sql, link.match_sql, live), parents);
+    IF link.action = 'c' THEN
+        PERFORM reprieve.run_as_client(format('DELETE FROM %s c USING %s p WHERE %s', link.child_sql, link.parent_sql, condition), parents, id);
     ELSIF link.action IN ('n', 'd') THEN
         PERFORM reprieve.relink(link, id, parents);
-        PERFORM reprieve.run_as_client(format(
-            'UPDATE %s c SET %s FROM %s p WHERE p.ctid OPERATOR(pg_catalog.=) ANY ($1) AND %s AND %s', link.child_sql,
+        PERFORM reprieve.run_as_client(format('UPDATE %s c SET %s FROM %s p WHERE %s', link.child_sql,
             (SELECT string_agg(format('%I = %s', s, CASE link.action WHEN 'n' THEN 'NULL' ELSE 'DEFAULT' END), ', ')
-             FROM unnest(link.set_columns) AS s),
-            link.parent_sql, link.match_sql, live), parents);
+             FROM unnest(link.set_columns) AS s), link.parent_sql, condition), parents, id);
         -- PostgreSQL checks after SET DEFAULT too: the default may be the very key that goes.
         IF link.action = 'd' THEN
-            PERFORM reprieve.check_referenced(link, parents);
+            PERFORM reprieve.check_referenced(link, id, parents);
         END IF;
     ELSIF NOT (link.action = 'a' AND link.is_deferrable) THEN
-        PERFORM reprieve.check_referenced(link, parents);
+        PERFORM reprieve.check_referenced(link, id, parents);
     END IF;
-    RETURN NULL;
 END $$;
 
 -- Above READ COMMITTED our statements see no newer rows than the transaction does, PostgreSQL's own
@@ -217,7 +239,7 @@ DECLARE
 BEGIN
     FOREACH relid IN ARRAY relids LOOP
         PERFORM reprieve.run_as_client(format(
-            'DELETE FROM ONLY %s WHERE deletion_id OPERATOR(pg_catalog.=) %s', reprieve.qualified(relid), id), NULL);
+            'DELETE FROM ONLY %s WHERE deletion_id OPERATOR(pg_catalog.=) $2', reprieve.qualified(relid)), NULL, id);
     END LOOP;
 END $$;
 
@@ -236,7 +258,8 @@ DECLARE
     head int := 1;
     tail int := 0;
     link reprieve.links;
-    marked tid[];
+    marked record;
+    first boolean;
     relid oid;
     taken bigint;
 BEGIN
@@ -246,23 +269,22 @@ BEGIN
     END IF;
     PERFORM set_config('reprieve.following', '1', true);
     FOREACH relid IN ARRAY touched LOOP
-        IF EXISTS (SELECT FROM reprieve.links l WHERE l.parent = relid) THEN
-            EXECUTE format('SELECT array_agg(ctid) FROM ONLY %s WHERE deletion_id = $1', reprieve.qualified(relid))
-                INTO marked USING id;
-            IF marked IS NOT NULL THEN
-                tail := tail + 1;
-                queue[tail] := ROW(relid, marked)::reprieve.work;
-            END IF;
-        END IF;
+        tail := tail + 1;
+        queue[tail] := ROW(relid, NULL)::reprieve.work;
     END LOOP;
     WHILE head <= tail LOOP
         item := queue[head];
         FOR link IN SELECT l.* FROM reprieve.links l WHERE l.parent = item.relid ORDER BY l.position LOOP
-            marked := reprieve.follow_link(link, id, item.rows);
-            IF marked IS NOT NULL THEN
-                touched := CASE WHEN link.child = ANY (touched) THEN touched ELSE touched || link.child END;
-                tail := tail + 1;
-                queue[tail] := ROW(link.child, marked)::reprieve.work;
+            IF link.action = 'c' AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.child AND t.mode = 'mark' AND t.marking) THEN
+                first := link.child <> ALL (touched);
+                marked := reprieve.mark_children(link, id, item.rows, first);
+                IF marked.taken > 0 THEN
+                    touched := CASE WHEN first THEN touched || link.child ELSE touched END;
+                    tail := tail + 1;
+                    queue[tail] := ROW(link.child, marked.places)::reprieve.work;
+                END IF;
+            ELSE
+                PERFORM reprieve.follow_link(link, id, item.rows);
             END IF;
         END LOOP;
         queue[head] := NULL;
