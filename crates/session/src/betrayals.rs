@@ -53,6 +53,19 @@ const HINTS: &[(&[u8], &str, &str)] = &[
     ),
 ];
 
+pub(crate) const OUR_COLUMNS: [&[u8]; 2] = [b"deleted_at", b"deletion_id"];
+
+/// Drops "Perhaps you meant to reference the column ..." where it is one of ours. True if it was.
+pub(crate) fn drop_hint(fields: &mut Fields<'_>) -> bool {
+    let hint = fields.get(b'H').unwrap_or_default();
+    let is_ours = OUR_COLUMNS.iter().any(|name| find(hint, name).is_some());
+    let drops = is_ours && fields.sqlstate() == b"42703";
+    if drops {
+        fields.remove(b'H');
+    }
+    drops
+}
+
 /// Puts message and hint right for a statement whose DELETE was sent as an UPDATE.
 pub(crate) fn hide(fields: &mut Fields<'_>, reply: Reply) {
     match reply {
@@ -174,6 +187,18 @@ mod tests {
         let mut raised = fields("P0001", message, "");
         hide(&mut raised, Reply::Delete);
         assert_eq!(raised.get(b'M').unwrap(), message.as_bytes());
+    }
+
+    #[test]
+    fn our_columns_are_not_proposed() {
+        let mut error = fields("42703", "column \"delete_at\" does not exist", "");
+        assert!(!drop_hint(&mut error));
+        error.set(
+            b'H',
+            &b"Perhaps you meant to reference the column \"t.deleted_at\"."[..],
+        );
+        assert!(drop_hint(&mut error));
+        assert_eq!(error.get(b'H'), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use wire::build;
 use wire::frontend::{self, Parse, Target};
 use wire::{HEADER_BYTES, Header};
 
-use crate::betrayals::find;
+use crate::betrayals::{OUR_COLUMNS, drop_hint, find};
 use crate::judge::{Attempt, Refused};
 use crate::queue::{Entry, Kind};
 use crate::refusals;
@@ -41,8 +41,6 @@ const GRAMMAR: [&[u8]; 5] = [
     b"scansup.c",
     b"postgres.c",
 ];
-
-const OUR_COLUMNS: [&[u8]; 2] = [b"deleted_at", b"deletion_id"];
 
 impl Tried {
     /// True if the client would have read this error without us: the names and columns that the
@@ -220,12 +218,7 @@ pub(crate) fn conclude(entry: &Entry, fields: &mut Fields<'_>) -> Outcome {
 
 impl Tried {
     fn shift(self, fields: &mut Fields<'_>) -> Outcome {
-        // "Perhaps you meant to reference the column ..."
-        let hint = fields.get(b'H').unwrap_or_default();
-        let hints_at_ours = OUR_COLUMNS.iter().any(|name| find(hint, name).is_some());
-        if hints_at_ours {
-            fields.remove(b'H');
-        }
+        let hints_at_ours = drop_hint(fields);
         let position = fields
             .get(b'P')
             .and_then(|text| std::str::from_utf8(text).ok()?.parse::<usize>().ok());

@@ -382,6 +382,9 @@ impl Session {
         if let Some((planned, index, mut reply)) = head {
             if let Some(planned) = &planned {
                 original_position(planned, fields);
+                if planned.plan.depends_on_scope && self.port == Port::App {
+                    betrayals::drop_hint(fields);
+                }
                 if let Some(statement) = planned.plan.statements.get(index) {
                     reply = statement.reply;
                 }
