@@ -145,7 +145,7 @@ impl Walk<'_> {
                         "referenced in foreign key constraint does not exist"
                     }
                     () => {
-                        self.expression(inside, table)?;
+                        self.unplaced_expression(inside, table)?;
                         at = outline.after(at);
                         continue;
                     }
@@ -163,6 +163,25 @@ impl Walk<'_> {
 
     /// Names of columns in an expression, unqualified or qualified with the table's name.
     fn expression(&self, range: Range<usize>, table: &Table) -> Result<(), Refusal> {
+        match self.hidden_in(range, table) {
+            Some((token, column)) => {
+                let tokens = self.outline.tokens;
+                Err(refuse::no_column(tokens, token, &column))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The same where PostgreSQL gives no place.
+    fn unplaced_expression(&self, range: Range<usize>, table: &Table) -> Result<(), Refusal> {
+        match self.hidden_in(range, table) {
+            Some((_, column)) => Err(refuse::unplaced(format!("column {column} does not exist"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The first column of ours in an expression: where it stands, and how PostgreSQL names it.
+    fn hidden_in(&self, range: Range<usize>, table: &Table) -> Option<(usize, String)> {
         let outline = &self.outline;
         for token in range.clone() {
             let Some(name) = self.hidden_at(token, table) else {
@@ -182,10 +201,9 @@ impl Walk<'_> {
                 }
                 Some(_) => continue,
             };
-            let start = token - 2 * usize::from(behind_dot);
-            return Err(refuse::no_column(outline.tokens, start, &column));
+            return Some((token - 2 * usize::from(behind_dot), column));
         }
-        Ok(())
+        None
     }
 
     /// `REFERENCES t (columns)`, wherever it stands.
@@ -283,7 +301,11 @@ impl Walk<'_> {
                 if self.outline.word(start, "index") {
                     self.index_columns(inside.clone(), &table)?;
                 }
-                self.expression(inside, &table)?;
+                if self.outline.word(start, "policy") {
+                    self.unplaced_expression(inside, &table)?;
+                } else {
+                    self.expression(inside, &table)?;
+                }
             } else if self.outline.word(start, "index") && self.outline.word(at, "where") {
                 return self.expression(at + 1..end, &table);
             }
@@ -344,6 +366,17 @@ impl Walk<'_> {
                     self.resolve(&(at..column - 1), &Ctes::default(), EntryKind::Target)?
                 && let Some(name) = self.hidden_at(*column, &table)
             {
+                if self.outline.word(start + 1, "on") || self.outline.word(start, "security") {
+                    // COMMENT ON, SECURITY LABEL: the table as the client wrote it.
+                    let written: Vec<String> = parts[..parts.len() - 1]
+                        .iter()
+                        .filter_map(|&part| self.outline.name(part))
+                        .collect();
+                    return Err(refuse::unplaced(format!(
+                        "column \"{name}\" of relation \"{}\" does not exist",
+                        written.join(".")
+                    )));
+                }
                 return Err(refuse::no_column_of(&name, &table));
             }
             at = next;

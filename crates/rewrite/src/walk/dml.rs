@@ -486,16 +486,11 @@ impl Walk<'_> {
             self.when(clause, level, entry, returned.clone(), ctes)?;
         }
         if returning < end {
-            if veiled
-                && self
-                    .outline
-                    .split(returned.start, end)
-                    .iter()
-                    .any(|item| item.len() == 1 && self.outline.is_star(item.start))
-            {
-                return Err(self.unread(returning));
-            }
             self.returning(returned, level, entry, ctes)?;
+            // RETURNING * names the source's columns first.
+            let entries = &mut self.levels[level].entries;
+            entries.retain(|&other| other != entry);
+            entries.push(entry);
         }
         Ok(())
     }

@@ -5,7 +5,6 @@ use std::ops::Range;
 use catalog::quote_identifier;
 
 use crate::Refusal;
-use crate::lex::TokenKind;
 
 use super::tree::{Entry, EntryId, EntryKind, Filter, LevelId, Lock, Place, Star};
 use super::{Walk, refuse};
@@ -49,6 +48,10 @@ impl Walk<'_> {
         let Some(why) = self.must_wrap(entry) else {
             return Ok(());
         };
+        if self.row_suffices(entry) && self.cannot_wrap(entry).is_some() {
+            self.rows_in_place[entry] = true;
+            return Ok(());
+        }
         self.wrap(entry, why)
     }
 
@@ -69,6 +72,12 @@ impl Walk<'_> {
         entry
             .aliases_reach_ours()
             .then_some("its columns are renamed")
+    }
+
+    /// True if only its whole row is asked for, and never the null row of an outer join.
+    fn row_suffices(&self, entry: EntryId) -> bool {
+        let entry = &self.entries[entry];
+        entry.place == Place::Filter && entry.uses.hidden.is_none() && !entry.aliases_reach_ours()
     }
 
     fn wrap(&mut self, entry: EntryId, why: &str) -> Result<(), Refusal> {
@@ -328,7 +337,7 @@ impl Walk<'_> {
     }
 
     /// `alias."a", alias."b"`
-    fn column_list(&self, entry: &Entry) -> Result<String, Refusal> {
+    pub(super) fn column_list(&self, entry: &Entry) -> Result<String, Refusal> {
         let qualifier = match (entry.kind, &entry.exposed) {
             (EntryKind::Image, Some(name)) => name.clone(),
             _ => self.text(entry.qualifier.clone())?,
@@ -373,40 +382,5 @@ impl Walk<'_> {
             self.insert_behind(last, &format!(" WHERE {predicate}"));
         }
         Ok(())
-    }
-
-    /// The whole row of a target, which cannot be a subquery: a row of the visible columns in place.
-    fn emit_rows(&mut self) -> Result<(), Refusal> {
-        for id in 0..self.entries.len() {
-            let entry = &self.entries[id];
-            if entry.table.is_none() || entry.kind == EntryKind::Source {
-                continue;
-            }
-            let list = self.column_list(entry)?;
-            let name = quote_identifier(entry.exposed.as_deref().unwrap_or_default());
-            let row = format!("(SELECT {name} FROM (SELECT {list}) AS {name})");
-            let uses: Vec<Range<usize>> = entry
-                .uses
-                .whole_row
-                .iter()
-                .map(|row| row.tokens.clone())
-                .collect();
-            for tokens in uses {
-                if tokens.len() > 1 && !self.is_only_argument(&tokens) {
-                    return Err(self.unread(tokens.start));
-                }
-                self.replace(tokens, &row);
-            }
-        }
-        Ok(())
-    }
-
-    /// `t.*` in `f(t.*)` is the row; in `ROW(t.*)` and in lists it is the columns.
-    fn is_only_argument(&self, tokens: &Range<usize>) -> bool {
-        let start = tokens.start;
-        self.outline.opens(start - 1)
-            && self.outline.is_name(start - 2)
-            && !self.outline.one_of(start - 2, &["row", "in", "values"])
-            && self.outline.is(tokens.end, TokenKind::RightParenthesis)
     }
 }

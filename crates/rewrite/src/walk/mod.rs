@@ -18,6 +18,7 @@ mod outline;
 mod query;
 mod refuse;
 mod resolve;
+mod row;
 mod tree;
 mod utility;
 
@@ -62,6 +63,7 @@ pub(crate) fn statement(
     }
     if walk.entries.iter().any(|entry| entry.table.is_some()) {
         walk.wrapped = vec![false; walk.entries.len()];
+        walk.rows_in_place = vec![false; walk.entries.len()];
         walk.resolve_names()?;
         walk.emit()?;
     }
@@ -144,6 +146,8 @@ struct Walk<'a> {
     depth: usize,
     /// For each entry: it becomes a subquery.
     wrapped: Vec<bool>,
+    /// For each entry: its whole row is written where it is used.
+    rows_in_place: Vec<bool>,
     changes: Vec<Change>,
     marked: bool,
     marked_top: bool,
@@ -177,6 +181,7 @@ impl<'a> Walk<'a> {
             table_commands: Vec::new(),
             depth: 0,
             wrapped: Vec::new(),
+            rows_in_place: Vec::new(),
             changes: Vec::new(),
             marked: false,
             marked_top: false,
