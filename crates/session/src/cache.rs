@@ -1,6 +1,6 @@
 //! Plans, shared by all sessions and bounded by bytes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use catalog::{Generation, SearchPath};
 use quick_cache::sync::Cache;
@@ -15,6 +15,8 @@ pub(crate) struct Planned {
     pub plan: Plan,
     /// The client's text, kept if a statement in it is PREPARE.
     pub prepares: Option<Box<[u8]>>,
+    /// Fingerprint of the columns of its tables, once somebody wanted it.
+    pub columns: OnceLock<u64>,
 }
 
 impl Planned {
@@ -28,6 +30,7 @@ impl Planned {
             sent: is_changed.then(|| plan.edits.apply(text).into_boxed_slice()),
             plan,
             prepares: prepares.then(|| text.into()),
+            columns: OnceLock::new(),
         }
     }
 

@@ -612,6 +612,14 @@ impl Session {
         sum
     }
 
+    /// [`Session::columns_named_in`], once per plan: a catalog may have thousands of tables.
+    fn columns_of(&self, planned: &Planned, text: &[u8]) -> u64 {
+        if planned.plan.statements.len() > 1 {
+            return self.columns_named_in(text);
+        }
+        *planned.columns.get_or_init(|| self.columns_named_in(text))
+    }
+
     pub(crate) fn prepared(
         &self,
         text: &[u8],
@@ -624,14 +632,14 @@ impl Session {
         Prepared {
             text: Some(text.into()),
             types: types.into(),
-            planned,
             generation: self.generation(),
-            columns: if depends {
-                self.columns_named_in(text)
-            } else {
-                0
+            // They count where a `*` stands for them: see `shape_differs`.
+            columns: match &planned {
+                Some(planned) if depends && text.contains(&b'*') => self.columns_of(planned, text),
+                _ => 0,
             },
             scope: depends.then(|| self.scope.version()),
+            planned,
         }
     }
 }

@@ -12,7 +12,7 @@ use wire::backend::TransactionStatus;
 use wire::build::TooLong;
 
 use crate::cache::{Flags, Planned};
-use crate::reading::Reading;
+use crate::reading::{self, Reading};
 use crate::session::{Ended, Out, Session, Wish};
 use crate::statements::Prepared;
 use crate::{CatalogState, LocalRows, LocalShow, Observation, Port, Request, refusals};
@@ -128,6 +128,12 @@ impl Session {
             encoding: self.scope.encoding,
             admin: self.port == Port::Admin,
         };
+        if let Some(planned) = self.planned_before(text, &catalog, flags) {
+            return Ok(match planned.sent {
+                Some(_) => Judgement::Changed(planned),
+                None => Judgement::Untouched(Some(planned)),
+            });
+        }
         let reading = Reading::new(text, &catalog, flags);
         match self.port {
             Port::Admin => self.judge_admin(&reading, &catalog, out),
@@ -136,6 +142,16 @@ impl Session {
             }
             Port::App => self.judge_ours(&reading, &catalog, out),
         }
+    }
+
+    /// The plan of a text that was seen before, without reading it again.
+    fn planned_before(&self, text: &[u8], catalog: &Catalog, flags: Flags) -> Option<Arc<Planned>> {
+        let is_plain = self.port == Port::App && self.status != TransactionStatus::Failed;
+        if !is_plain || catalog.is_transparent() {
+            return None;
+        }
+        let path = self.scope.known()?;
+        reading::known(text, catalog, path, flags, &*self.host)
     }
 
     /// A text that names a marked table.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use catalog::{Catalog, SearchPath};
-use rewrite::{Effect, Refusal, Reply, Scanned, Scope};
+use rewrite::{Effect, Refusal, Reply, Scanned, Scope, Statement};
 
 use crate::cache::{Flags, Planned, Question, Verdict};
 use crate::judge::Attempt;
@@ -18,6 +18,36 @@ pub(crate) struct Reading<'t> {
     pub text: &'t [u8],
     pub flags: Flags,
     pub scanned: Scanned<'t>,
+}
+
+/// The plan from the cache, if the text does not go on behind the end of a transaction.
+pub(crate) fn known(
+    text: &[u8],
+    catalog: &Catalog,
+    path: &Arc<SearchPath>,
+    flags: Flags,
+    host: &dyn Host,
+) -> Option<Arc<Planned>> {
+    let question = Question {
+        text,
+        generation: catalog.generation(),
+        path,
+        flags,
+    };
+    let planned = host.plans().get(&question)?.ok()?;
+    if ends_transaction_within(&planned.plan.statements) {
+        return None;
+    }
+    host.observe(Observation::PlanCacheHit);
+    Some(planned)
+}
+
+fn ends_transaction_within(statements: &[Statement]) -> bool {
+    let before_last = statements.len().saturating_sub(1);
+    statements
+        .iter()
+        .take(before_last)
+        .any(|statement| matches!(statement.effect, Effect::End | Effect::RollbackTo))
 }
 
 impl<'t> Reading<'t> {
@@ -49,12 +79,7 @@ impl<'t> Reading<'t> {
 
     /// True if a transaction, or part of it, ends in front of the text's last statement.
     pub fn ends_transaction_within(&self) -> bool {
-        let statements = self.scanned.statements();
-        let before_last = statements.len().saturating_sub(1);
-        statements
-            .iter()
-            .take(before_last)
-            .any(|statement| matches!(statement.effect, Effect::End | Effect::RollbackTo))
+        ends_transaction_within(self.scanned.statements())
     }
 
     /// What the server is asked before a statement of this text is refused. `None`: the text cannot
