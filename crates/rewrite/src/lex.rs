@@ -444,7 +444,25 @@ impl<'t> Tokens<'t> {
         Ok(tokens)
     }
 
-    fn push(&mut self, token: Token) -> Result<(), LexError> {
+    /// None yet: what follows is pushed.
+    pub fn none(text: &'t [u8], standard_conforming_strings: bool) -> Self {
+        Self {
+            text,
+            tokens: Vec::new(),
+            standard_conforming_strings,
+        }
+    }
+
+    /// Makes room for another statement of the text.
+    pub fn clear(&mut self) {
+        self.tokens.clear();
+    }
+
+    /// Adds the next token of the same lexer.
+    ///
+    /// # Errors
+    /// A Unicode escape cannot be read.
+    pub fn push(&mut self, token: Token) -> Result<(), LexError> {
         if let [.., unicode, uescape] = self.tokens[..]
             && uescape.kind == TokenKind::Word
             && matches!(

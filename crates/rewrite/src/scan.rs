@@ -3,6 +3,7 @@
 
 mod head;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use catalog::Catalog;
@@ -20,13 +21,13 @@ pub struct Scanned<'t> {
     text: &'t [u8],
     standard_conforming_strings: bool,
     statements: Vec<Statement>,
-    concerns: Vec<Concern>,
+    concerns: Vec<Concern<'t>>,
     doubt: Option<Doubt>,
 }
 
 /// A statement that must be looked at.
 #[derive(Debug, Clone)]
-struct Concern {
+struct Concern<'t> {
     /// Index of the statement.
     statement: usize,
     /// Token that gave rise to it, for the error position.
@@ -35,6 +36,9 @@ struct Concern {
     after: Option<usize>,
     /// It touches no rows through us, but names one of our columns: it is not parsed.
     defines: bool,
+    /// Its tokens; `None` where so many went by before it was known to concern us that they were
+    /// not kept.
+    tokens: Option<Tokens<'t>>,
 }
 
 /// Why what was read may not be what the server reads.
@@ -68,6 +72,8 @@ pub fn scan<'t>(
         },
         head: Head::default(),
         unsettled: None,
+        tokens: (!catalog.is_transparent())
+            .then(|| Tokens::none(text, standard_conforming_strings)),
     };
     let mut lexer = Lexer::new(text, standard_conforming_strings);
     let outcome = loop {
@@ -89,7 +95,12 @@ struct Scanner<'t, 'c> {
     head: Head,
     /// The first statement that may change what the names behind it mean.
     unsettled: Option<usize>,
+    /// Those of the statement so far, while it is worth while to keep them.
+    tokens: Option<Tokens<'t>>,
 }
+
+/// A statement that has named no table of ours within so many tokens is lexed again if it does.
+const UNNAMED_TOKENS_MAX: usize = 4096;
 
 impl<'t> Scanner<'t, '_> {
     fn token(&mut self, token: Token) {
@@ -102,7 +113,17 @@ impl<'t> Scanner<'t, '_> {
         if !self.transparent && !self.head.names_hidden && self.may_be_hidden(token) {
             self.head.names_hidden = true;
         }
+        self.keep(token);
         self.head.push(self.text, token);
+    }
+
+    fn keep(&mut self, token: Token) {
+        if let Some(tokens) = &mut self.tokens {
+            let worthless = self.head.first_name.is_none() && tokens.len() >= UNNAMED_TOKENS_MAX;
+            if worthless || tokens.push(token).is_err() {
+                self.tokens = None;
+            }
+        }
     }
 
     /// True if the token is the name of one of our columns, or might be.
@@ -177,7 +198,16 @@ impl<'t> Scanner<'t, '_> {
                 offset,
                 after: self.unsettled,
                 defines: passes,
+                tokens: self.tokens.take(),
             });
+        }
+        match &mut self.tokens {
+            Some(tokens) => tokens.clear(),
+            None if self.transparent => {}
+            None => {
+                let strings = self.found.standard_conforming_strings;
+                self.tokens = Some(Tokens::none(self.text, strings));
+            }
         }
         if unsettles.applies(head.first_name.is_some()) {
             self.unsettled.get_or_insert(range.start);
@@ -306,29 +336,37 @@ impl<'t> Scanned<'t> {
         Ok(plan)
     }
 
-    fn lexed(&self, range: Range<usize>, concern: &Concern) -> Result<Tokens<'t>, Refusal> {
+    fn tokens<'s>(
+        &self,
+        range: Range<usize>,
+        concern: &'s Concern<'t>,
+    ) -> Result<Cow<'s, Tokens<'t>>, Refusal> {
+        if let Some(tokens) = &concern.tokens {
+            return Ok(Cow::Borrowed(tokens));
+        }
         Tokens::lex_part(self.text, range, self.standard_conforming_strings)
+            .map(Cow::Owned)
             .map_err(|_| refusal::unread_escape(concern.offset))
     }
 
     /// For a statement that is not parsed.
-    fn definition(&self, concern: &Concern, scope: &Scope<'_>) -> Result<Reply, Refusal> {
+    fn definition(&self, concern: &Concern<'t>, scope: &Scope<'_>) -> Result<Reply, Refusal> {
         let range = self.statements[concern.statement].range.clone();
-        let tokens = self.lexed(range, concern)?;
+        let tokens = self.tokens(range, concern)?;
         walk::definition(&tokens, 0..tokens.len(), scope)
     }
 
     fn walk(
         &self,
         range: Range<usize>,
-        concern: &Concern,
+        concern: &Concern<'t>,
         scope: &Scope<'_>,
         edits: &mut Edits,
     ) -> Result<Reply, Refusal> {
         if concern.defines {
             return self.definition(concern, scope);
         }
-        let tokens = self.lexed(range, concern)?;
+        let tokens = self.tokens(range, concern)?;
         let named = tokens
             .iter()
             .position(|token| token.start as usize == concern.offset);
