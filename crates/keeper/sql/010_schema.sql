@@ -48,6 +48,9 @@ CREATE TABLE IF NOT EXISTS reprieve.deletion_tables (
     PRIMARY KEY (deletion_id, relid)
 );
 
+-- Rows that a TRUNCATE lost for good because somebody insisted (reprieve.truncate).
+ALTER TABLE reprieve.deletion_tables ADD COLUMN IF NOT EXISTS discarded bigint NOT NULL DEFAULT 0;
+
 -- Rows that physically left an enabled table, whole.
 CREATE TABLE IF NOT EXISTS reprieve.graveyard (
     deletion_id  bigint NOT NULL,
@@ -98,6 +101,6 @@ CREATE TABLE IF NOT EXISTS reprieve.proxies (
 );
 
 CREATE TABLE IF NOT EXISTS reprieve.settings (
-    key    text PRIMARY KEY,                  -- keeper_version, tables.enable, tables.exclude, tables.bin
+    key    text PRIMARY KEY,                  -- keeper_version, tables.enable, tables.exclude, tables.bin, truncate.max_rows
     value  text NOT NULL
 );

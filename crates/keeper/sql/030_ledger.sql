@@ -1,9 +1,10 @@
 -- The ledger: which deletion is open, and what it took.
 --
--- Settings of the transaction: reprieve.depth counts the deleting statements that are under way;
--- while it is above zero reprieve.deletion is their common id, reprieve.touched the tables in which
--- rows were marked, reprieve.role who deletes and reprieve.path that role's search path.
--- reprieve.following is 1 while our own statements follow foreign keys.
+-- Settings of the transaction: reprieve.depth counts the deleting statements that are under way; while it is above
+-- zero reprieve.deletion is their common id, reprieve.role who deletes and reprieve.path that role's search path.
+-- reprieve.following is 1 while our own statements follow foreign keys. Any client can forge them, so: what a
+-- statement marked is followed and counted whatever they say, `following` is believed of the keeper only, and rows
+-- marked under another id than the open one are an error (after_mark). The ledger's session_role cannot be forged.
 
 -- A new id: transaction id * 1,000,000 + running number. Not from a sequence: lastval() belongs to the client.
 CREATE OR REPLACE FUNCTION reprieve.next_deletion() RETURNS bigint
@@ -64,6 +65,21 @@ BEGIN
     DO UPDATE SET rows = t.rows + excluded.rows, relinked = t.relinked + excluded.relinked;
 END $$;
 
+-- Counts what deletion `id` took from a table so far, tombstones and graveyard rows. Counting again adds nothing.
+CREATE OR REPLACE FUNCTION reprieve.count_marked(id bigint, relid oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    taken bigint;
+    known bigint;
+BEGIN
+    EXECUTE format('SELECT (SELECT count(*) FROM ONLY %s WHERE deletion_id = $1)'
+                   ' + (SELECT count(*) FROM reprieve.graveyard g WHERE g.deletion_id = $1 AND g.relid = $2)', reprieve.qualified(relid))
+        INTO taken USING id, relid;
+    SELECT t.rows INTO known FROM reprieve.deletion_tables t WHERE t.deletion_id = id AND t.relid = relid;
+    PERFORM reprieve.count_deletion(id, relid, taken - coalesce(known, 0), 0);
+END $$;
+
 -- BEFORE STATEMENT of DELETE, and of UPDATE OF deleted_at. Runs as the client: it judges the client's rights. It may
 -- also run as the keeper under a client's search path (see run_as_client): every name and operator is qualified.
 CREATE OR REPLACE FUNCTION reprieve.begin_statement() RETURNS trigger
@@ -77,52 +93,50 @@ BEGIN
             RAISE EXCEPTION USING ERRCODE = '42501',
                 MESSAGE = pg_catalog.format('permission denied for table %s', TG_TABLE_NAME);
         END IF;
-        -- Our own statements run within a trigger; a client's that says so is not believed.
-        IF pg_catalog.current_setting('reprieve.following', true) OPERATOR(pg_catalog.=) '1'
-           AND pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 1 THEN
-            RETURN NULL;
-        END IF;
     END IF;
     depth := CASE WHEN pg_catalog.current_setting('reprieve.depth', true) OPERATOR(pg_catalog.~) '^[0-9]{1,6}$'
                   THEN pg_catalog.current_setting('reprieve.depth', true)::int ELSE 0 END;
     IF depth OPERATOR(pg_catalog.<=) 0 THEN
         depth := 0;
-        PERFORM pg_catalog.set_config('reprieve.deletion', '', true), pg_catalog.set_config('reprieve.touched', '', true),
+        PERFORM pg_catalog.set_config('reprieve.deletion', '', true),
                 pg_catalog.set_config('reprieve.statement', '', true), pg_catalog.set_config('reprieve.following', '', true),
                 pg_catalog.set_config('reprieve.role', current_user, true), pg_catalog.set_config('reprieve.path', path, true);
     END IF;
     PERFORM pg_catalog.set_config('reprieve.depth', (depth OPERATOR(pg_catalog.+) 1)::text, true);
-    IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-        PERFORM pg_catalog.set_config('reprieve.touched', pg_catalog.concat(
-            pg_catalog.current_setting('reprieve.touched', true), ' ', TG_RELID::text), true);
-    END IF;
     RETURN NULL;
 END $$;
 
--- Ends one deleting statement; the outermost one follows the foreign keys of what was marked.
+-- Ends one deleting statement.
 CREATE OR REPLACE FUNCTION reprieve.end_statement() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     depth int := CASE WHEN current_setting('reprieve.depth', true) ~ '^[0-9]{1,6}$'
                       THEN current_setting('reprieve.depth', true)::int - 1 ELSE 0 END;
-    id bigint;
 BEGIN
     IF depth <= 0 THEN
-        id := reprieve.open_deletion();
-        IF id IS NOT NULL AND current_setting('reprieve.touched', true) <> '' THEN
-            PERFORM reprieve.follow(id);
-        END IF;
-        PERFORM set_config('reprieve.deletion', '', true), set_config('reprieve.touched', '', true);
+        PERFORM set_config('reprieve.deletion', '', true);
     END IF;
     PERFORM set_config('reprieve.depth', greatest(depth, 0)::text, true);
 END $$;
 
--- AFTER STATEMENT of UPDATE OF deleted_at.
+-- AFTER STATEMENT of UPDATE OF deleted_at, but for our own statements that follow foreign keys: follows what was marked.
 CREATE OR REPLACE FUNCTION reprieve.after_mark() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    id bigint := reprieve.open_deletion();
+    astray boolean := false;
 BEGIN
-    IF current_setting('reprieve.following', true) = '1' AND pg_trigger_depth() > 1 THEN
-        RETURN NULL;
+    IF id IS NOT NULL THEN
+        PERFORM reprieve.follow(id, TG_RELID);
+    END IF;
+    -- The id that begin_deletion_v1 gave is still the next one if nothing was counted under it.
+    IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
+        EXECUTE format('SELECT EXISTS (SELECT FROM ONLY %s WHERE deletion_id = $1)', reprieve.qualified(TG_RELID))
+            INTO astray USING reprieve.next_deletion();
+    END IF;
+    IF astray THEN
+        RAISE EXCEPTION 'the setting reprieve.deletion was changed while rows were being deleted'
+            USING ERRCODE = 'RV002', HINT = 'Of the settings reprieve.* only actor, reason and truncate are for clients.';
     END IF;
     PERFORM reprieve.end_statement();
     RETURN NULL;
@@ -185,7 +199,8 @@ BEGIN
         IF taken > 0 THEN
             id := reprieve.begin_deletion_v1(NULL);
         END IF;
-        EXECUTE reprieve.bury_sql(TG_RELID, 'reprieve_old o') USING id, 'delete'::text;
+        EXECUTE reprieve.bury_sql(TG_RELID, 'reprieve_old o',
+            CASE current_setting('reprieve.cause', true) WHEN 'disable' THEN 'disable' ELSE 'evict' END) USING id, 'delete'::text;
         PERFORM reprieve.count_deletion(id, TG_RELID, taken, 0);
     END IF;
     PERFORM reprieve.end_statement();
@@ -205,6 +220,51 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- True if the rows of a table that is truncated are few enough to be copied (setting truncate.max_rows, 1,000,000).
+-- More are refused, unless the session insists: SET reprieve.truncate = 'discard'.
+CREATE OR REPLACE FUNCTION reprieve.truncate_fits(relid oid) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    most bigint := coalesce(reprieve.setting('truncate.max_rows')::bigint, 1000000);
+    more boolean;
+    estimate bigint;
+BEGIN
+    EXECUTE format('SELECT count(*) > $1 FROM (SELECT FROM ONLY %s LIMIT $1 + 1) AS t', reprieve.qualified(relid)) INTO more USING most;
+    IF more AND current_setting('reprieve.truncate', true) IS DISTINCT FROM 'discard' THEN
+        SELECT greatest(c.reltuples::bigint, most + 1) INTO estimate FROM pg_class c WHERE c.oid = relid;
+        RAISE EXCEPTION 'TRUNCATE of % would copy more than % rows to the graveyard', reprieve.qualified(relid), most
+            USING ERRCODE = 'RV001', DETAIL = format('The table has about %s rows; truncate.max_rows is %s.', estimate, most),
+                  HINT = 'To lose the rows for good: SET reprieve.truncate = ''discard''. The ledger will say so. '
+                         'Or raise truncate.max_rows in reprieve.settings.';
+    END IF;
+    RETURN NOT more;
+END $$;
+
+-- Notes in the ledger that all rows of a table are about to be lost: live ones, and tombstones of earlier deletions.
+CREATE OR REPLACE FUNCTION reprieve.discard(relid oid, marked boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    live bigint;
+    buried bigint := 0;
+    id bigint;
+BEGIN
+    EXECUTE format('SELECT count(*) FROM ONLY %s o WHERE %s', reprieve.qualified(relid), reprieve.live_sql(relid, 'o')) INTO live;
+    IF marked THEN
+        EXECUTE format('WITH n AS (SELECT o.deletion_id, count(*) AS n FROM ONLY %s o WHERE o.deletion_id IS NOT NULL GROUP BY 1)'
+                       ' UPDATE reprieve.deletion_tables d SET discarded = d.discarded + n.n FROM n'
+                       ' WHERE d.deletion_id = n.deletion_id AND d.relid = $1', reprieve.qualified(relid)) USING relid;
+        EXECUTE format('SELECT count(*) FROM ONLY %s o WHERE o.deletion_id IS NOT NULL', reprieve.qualified(relid)) INTO buried;
+    END IF;
+    IF live > 0 THEN
+        id := reprieve.begin_deletion_v1(NULL);
+        PERFORM reprieve.count_deletion(id, relid, live, 0);
+        UPDATE reprieve.deletion_tables d SET discarded = d.discarded + live WHERE d.deletion_id = id AND d.relid = relid;
+    END IF;
+    INSERT INTO reprieve.acts (verb, target, result)
+    VALUES ('truncate discarded', reprieve.qualified(relid), jsonb_build_object('deletion', id, 'rows', live, 'tombstones', buried));
+END $$;
+
 -- BEFORE TRUNCATE: all rows go to the graveyard; tombstones keep their own deletion.
 CREATE OR REPLACE FUNCTION reprieve.capture_truncate() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -215,6 +275,10 @@ DECLARE
     taken bigint;
     marked boolean := EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = TG_RELID AND t.mode = 'mark');
 BEGIN
+    IF NOT reprieve.truncate_fits(TG_RELID) THEN
+        PERFORM reprieve.discard(TG_RELID, marked);
+        RETURN NULL;
+    END IF;
     EXECUTE format('SELECT count(*) FROM ONLY %s o%s', reprieve.qualified(TG_RELID),
                    CASE WHEN marked THEN ' WHERE o.deletion_id IS NULL' ELSE '' END) INTO taken;
     IF taken > 0 THEN

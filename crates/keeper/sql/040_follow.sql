@@ -232,46 +232,35 @@ END $$;
 
 -- Above READ COMMITTED our statements see no newer rows than the transaction does, PostgreSQL's own
 -- referential triggers do. So there the marked rows leave the table, and those triggers act.
-CREATE OR REPLACE FUNCTION reprieve.bury_marked(id bigint, relids oid[]) RETURNS void
+CREATE OR REPLACE FUNCTION reprieve.bury_marked(id bigint, relid oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    relid oid;
 BEGIN
-    FOREACH relid IN ARRAY relids LOOP
-        PERFORM reprieve.run_as_client(format(
-            'DELETE FROM ONLY %s WHERE deletion_id OPERATOR(pg_catalog.=) $2', reprieve.qualified(relid)), NULL, id);
-    END LOOP;
+    PERFORM reprieve.run_as_client(format(
+        'DELETE FROM ONLY %s WHERE deletion_id OPERATOR(pg_catalog.=) $2', reprieve.qualified(relid)), NULL, id);
 END $$;
 
--- Follows the foreign keys of everything deletion `id` has marked: first in, first out, as PostgreSQL
+-- Follows the foreign keys of what deletion `id` has marked in a table: first in, first out, as PostgreSQL
 -- works through its queue of trigger events, so a chain of any length is one loop.
 -- random_page_cost: PostgreSQL's own referential triggers always use an index if there is one.
-CREATE OR REPLACE FUNCTION reprieve.follow(id bigint) RETURNS void
+CREATE OR REPLACE FUNCTION reprieve.follow(id bigint, start oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET random_page_cost = '1.1' AS $$
 #variable_conflict use_variable
 DECLARE
-    touched oid[] := ARRAY(SELECT DISTINCT r::oid FROM regexp_split_to_table(
-                               btrim(current_setting('reprieve.touched')), '\s+') AS r
-                           WHERE r ~ '^[0-9]{1,10}$' AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = r::oid AND t.mode = 'mark'));
-    queue reprieve.work[] := '{}';
+    touched oid[] := ARRAY[start];
+    queue reprieve.work[] := ARRAY[ROW(start, NULL)::reprieve.work];
     item reprieve.work;
     head int := 1;
-    tail int := 0;
+    tail int := 1;
     link reprieve.links;
     marked record;
     first boolean;
     relid oid;
-    taken bigint;
 BEGIN
     IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
-        PERFORM reprieve.bury_marked(id, touched);
+        PERFORM reprieve.bury_marked(id, start);
         RETURN;
     END IF;
     PERFORM set_config('reprieve.following', '1', true);
-    FOREACH relid IN ARRAY touched LOOP
-        tail := tail + 1;
-        queue[tail] := ROW(relid, NULL)::reprieve.work;
-    END LOOP;
     WHILE head <= tail LOOP
         item := queue[head];
         FOR link IN SELECT l.* FROM reprieve.links l WHERE l.parent = item.relid ORDER BY l.position LOOP
@@ -300,7 +289,6 @@ BEGIN
     END LOOP;
     -- Counted last: what was evicted or buried meanwhile has been counted where it went.
     FOREACH relid IN ARRAY touched LOOP
-        EXECUTE format('SELECT count(*) FROM ONLY %s WHERE deletion_id = $1', reprieve.qualified(relid)) INTO taken USING id;
-        PERFORM reprieve.count_deletion(id, relid, taken, 0);
+        PERFORM reprieve.count_marked(id, relid);
     END LOOP;
 END $$;

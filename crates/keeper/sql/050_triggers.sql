@@ -205,11 +205,16 @@ END $$;
 -- All triggers of a marked table but those of its foreign keys.
 CREATE OR REPLACE FUNCTION reprieve.ensure_mark(relid oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    -- Not our own statements that follow foreign keys. Evaluated as whoever updates, and no client is the keeper.
+    theirs text := format($f$CURRENT_USER OPERATOR(pg_catalog.<>) %L::pg_catalog.name OR pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.=) 0
+        OR pg_catalog.current_setting('reprieve.following', true) IS DISTINCT FROM '1'$f$,
+        (SELECT pg_get_userbyid(p.proowner) FROM pg_proc p WHERE p.oid = 'reprieve.after_mark()'::regprocedure));
 BEGIN
     PERFORM reprieve.ensure_trigger(relid, '~reprieve_begin_mark', 'BEFORE UPDATE OF deleted_at',
-                                    'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.begin_statement()');
+                                    format('FOR EACH STATEMENT WHEN (%s) EXECUTE FUNCTION reprieve.begin_statement()', theirs));
     PERFORM reprieve.ensure_trigger(relid, '~reprieve_after_mark', 'AFTER UPDATE OF deleted_at',
-                                    'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.after_mark()');
+                                    format('FOR EACH STATEMENT WHEN (%s) EXECUTE FUNCTION reprieve.after_mark()', theirs));
     PERFORM reprieve.ensure_evict(relid);
 END $$;
 

@@ -1,5 +1,26 @@
 -- Which mode a table can have, and the way into and out of it.
 
+-- True if the keeper's role can do what this owner of a table cannot: everything, as a superuser, or with tables of others.
+CREATE OR REPLACE FUNCTION reprieve.mightier(owner oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT NOT pg_has_role(owner, k.oid, 'USAGE')
+       AND (k.rolsuper OR EXISTS (SELECT FROM reprieve.tables t JOIN pg_class c ON c.oid = t.relid WHERE NOT pg_has_role($1, c.relowner, 'USAGE')))
+      FROM pg_proc p JOIN pg_roles k ON k.oid = p.proowner WHERE p.oid = 'reprieve.follow(bigint,oid)'::regprocedure
+$$;
+
+-- Code of users that a cascade into this table would run: triggers, and functions in its indexes, checks and defaults.
+CREATE OR REPLACE FUNCTION reprieve.foreign_code(relid oid) RETURNS SETOF text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('trigger %I', g.tgname) FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
+    WHERE g.tgrelid = $1 AND NOT g.tgisinternal AND p.pronamespace <> 'reprieve'::regnamespace
+    UNION ALL
+    SELECT format('function %s', d.refobjid::regprocedure) FROM pg_depend d
+    WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid >= 16384
+      AND (d.classid = 'pg_class'::regclass AND d.objid IN (SELECT i.indexrelid FROM pg_index i WHERE i.indrelid = $1)
+           OR d.classid = 'pg_constraint'::regclass AND d.objid IN (SELECT x.oid FROM pg_constraint x WHERE x.conrelid = $1)
+           OR d.classid = 'pg_attrdef'::regclass AND d.objid IN (SELECT f.oid FROM pg_attrdef f WHERE f.adrelid = $1))
+$$;
+
 -- Why rows of a table cannot be marked exactly. `hard` obstacles hold even if a DBA insists.
 CREATE OR REPLACE FUNCTION reprieve.obstacles(relid oid, OUT hard boolean, OUT reason text) RETURNS SETOF record
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -57,6 +78,14 @@ BEGIN
     WHERE x.contype = 'f' AND relid IN (x.conrelid, x.confrelid) AND NOT pg_has_role(o.relowner, 'USAGE') LIMIT 1;
     IF found_name IS NOT NULL THEN
         reason := format('the keeper''s role has not the rights of the owner of table %I, which a foreign key leads to or from', found_name); RETURN NEXT;
+    END IF;
+    SELECT format('%s on %s', d.what, x.conrelid::regclass) INTO found_name
+    FROM pg_constraint x JOIN pg_class o ON o.oid = x.conrelid, LATERAL reprieve.foreign_code(x.conrelid) AS d(what)
+    WHERE x.contype = 'f' AND x.confrelid = relid AND x.confdeltype IN ('c', 'n', 'd')
+      AND reprieve.mightier(o.relowner) LIMIT 1;
+    IF found_name IS NOT NULL THEN
+        reason := format('a foreign key leads to it, and there the %s would run with the keeper''s rights, which its owner has not', found_name);
+        RETURN NEXT;
     END IF;
     hard := false;
     SELECT g.tgname INTO found_name FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid

@@ -14,6 +14,12 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         SELECT e.relid, concat_ws(',', 'f', x.oid, x.conname, x.confdeltype, x.condeferrable, x.condeferred)
         FROM pg_constraint x JOIN e ON e.relid = x.confrelid WHERE x.contype = 'f'
         UNION ALL
+        SELECT e.relid, concat_ws(',', 'k', c.relowner, g.oid)
+        FROM pg_constraint x JOIN e ON e.relid = x.confrelid JOIN pg_class c ON c.oid = x.conrelid
+        LEFT JOIN (pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid AND p.pronamespace <> 'reprieve'::regnamespace)
+               ON g.tgrelid = c.oid AND NOT g.tgisinternal
+        WHERE x.contype = 'f'
+        UNION ALL
         SELECT i.indrelid, concat_ws(',', 'i', i.indexrelid, i.indisvalid)
         FROM pg_index i JOIN e ON e.relid = i.indrelid WHERE i.indisunique OR i.indisexclusion
         UNION ALL
@@ -147,7 +153,9 @@ BEGIN
         END;
     END LOOP;
     surroundings := reprieve.surroundings();
-    FOR item IN SELECT n.relid, n.requested FROM reprieve.newcomers() AS n
+    -- Of the newcomers only the youngest: a thousand tables that were there before would take more locks than a
+    -- transaction may have. Sidecars enable those one by one.
+    FOR item IN (SELECT n.relid, n.requested FROM reprieve.newcomers() AS n ORDER BY n.relid DESC LIMIT 64)
                 UNION ALL
                 SELECT t.relid, t.requested FROM reprieve.tables t JOIN reprieve.signatures() AS s ON s.relid = t.relid
                 -- `preparing`: an index is being built concurrently; who builds it finishes the rest.

@@ -4,7 +4,8 @@
 CREATE OR REPLACE VIEW reprieve.show_deletions AS
     SELECT d.id, d.deleted_at, d.statement_at, d.role_name AS role, d.session_role, d.application_name AS application,
            pg_catalog.host(d.client_addr) AS client, d.actor, d.reason, t.tables, t.rows, t.restored,
-           CASE WHEN t.restored = 0 THEN 'in bin' WHEN t.restored < t.rows THEN 'partly restored' ELSE 'restored' END AS state,
+           CASE WHEN t.discarded > 0 AND t.restored + t.discarded >= t.rows THEN 'discarded'
+                WHEN t.restored = 0 THEN 'in bin' WHEN t.restored < t.rows THEN 'partly restored' ELSE 'restored' END AS state,
            d.xid, d.statement
       FROM reprieve.deletions d
       CROSS JOIN LATERAL (
@@ -15,7 +16,8 @@ CREATE OR REPLACE VIEW reprieve.show_deletions AS
                          CASE WHEN e.relinked > 0 THEN e.relinked || ' references' END),
                      ', ' ORDER BY e.rows DESC, e.schema_name, e.table_name) AS tables,
                  coalesce(pg_catalog.sum(e.rows), 0)::bigint AS rows,
-                 coalesce(pg_catalog.sum(e.restored), 0)::bigint AS restored
+                 coalesce(pg_catalog.sum(e.restored), 0)::bigint AS restored,
+                 coalesce(pg_catalog.sum(e.discarded), 0)::bigint AS discarded
             FROM reprieve.deletion_tables e WHERE e.deletion_id = d.id) t
      ORDER BY d.statement_at DESC, d.id DESC;
 

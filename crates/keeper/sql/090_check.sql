@@ -57,7 +57,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
           FROM reprieve.check_bin() b GROUP BY 1, 2
     ), ledger AS MATERIALIZED (
         SELECT d.deletion_id, reprieve.root_of(d.relid) AS relid, min(format('%I.%I', d.schema_name, d.table_name)) AS label,
-               sum(d.rows)::bigint AS rows, sum(d.restored)::bigint AS restored
+               sum(d.rows)::bigint AS rows, sum(d.restored)::bigint AS restored,
+               sum(d.discarded)::bigint AS discarded
           FROM reprieve.deletion_tables d GROUP BY 1, 2
     )
     SELECT 'error', CASE WHEN b.tombstones > 0 THEN 'tombstones that no deletion in the ledger took'
@@ -73,7 +74,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                          x.deletion_id, x.rows, x.restored, x.tombstones, x.graves,
                          CASE WHEN c.oid IS NULL THEN '; the table is no more' ELSE '' END)
       FROM (SELECT l.*, coalesce(b.tombstones, 0) AS tombstones, coalesce(b.graves, 0) AS graves,
-                   l.rows - l.restored - coalesce(b.tombstones, 0) - coalesce(b.graves, 0) AS off
+                   l.rows - l.restored - l.discarded - coalesce(b.tombstones, 0) - coalesce(b.graves, 0) AS off
               FROM ledger l LEFT JOIN bin b USING (deletion_id, relid)) x
       LEFT JOIN pg_class c ON c.oid = x.relid WHERE x.off <> 0
 $$;

@@ -110,6 +110,8 @@ impl Keeper {
             "DELETE FROM ONLY {table} WHERE ctid = ANY (ARRAY(
                  SELECT ctid FROM ONLY {table} WHERE deletion_id IS NOT NULL LIMIT {CHUNK_ROWS}))"
         );
+        // What the graveyard says of them.
+        self.batch(&doing, "SET reprieve.cause = 'disable'").await?;
         let mut rows = 0;
         loop {
             let moved = self.client.execute(&sql, &[]).await;
@@ -124,7 +126,7 @@ impl Keeper {
                 });
             }
             if moved < CHUNK_ROWS {
-                return Ok(());
+                return self.batch(&doing, "RESET reprieve.cause").await;
             }
         }
     }

@@ -1,0 +1,149 @@
+//! Clients that forge our settings, owners whose code a cascade would run, and a TRUNCATE too large to keep.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set itself up must fail"
+)]
+
+#[path = "../../reprieve/src/demo/cluster.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the demo; these tests need a part of it"
+)]
+mod cluster;
+mod support;
+mod undelete_support;
+
+use undelete_support::{assert_sound, database, failure, mark};
+
+const FAMILY: &str = "CREATE TABLE p(id int PRIMARY KEY);
+    CREATE TABLE c(id int PRIMARY KEY, p int REFERENCES p ON DELETE CASCADE);
+    INSERT INTO p SELECT generate_series(1, 4);
+    INSERT INTO c SELECT n, 1 + n % 4 FROM generate_series(1, 12) AS n";
+
+const ORPHANS: &str = "SELECT count(*) FROM c JOIN p ON p.id = c.p WHERE c.deleted_at IS NULL AND p.deleted_at IS NOT NULL";
+
+async fn client_of(db: &support::Database, role: &str) -> tokio_postgres::Client {
+    db.run(&format!(
+        "DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}"
+    ))
+    .await;
+    let session = db.session().await;
+    session
+        .batch_execute(&format!("SET ROLE {role}"))
+        .await
+        .unwrap();
+    session
+}
+
+#[tokio::test]
+async fn forged_settings_leave_no_child_behind_and_no_deletion_out_of_the_ledger() {
+    let db = database("forged", FAMILY, &[("p", "mark"), ("c", "mark")]).await;
+    let session = client_of(&db, "forger").await;
+    let settings = [
+        ("reprieve.depth", "5"),
+        ("reprieve.depth", "x"),
+        ("reprieve.following", "1"),
+        ("reprieve.deletion", "7000001"),
+    ];
+    for (id, (name, value)) in (1..).zip(settings) {
+        let delete = mark("p", &format!("id = {id}"));
+        session
+            .batch_execute(&format!("SET {name} = '{value}'; {delete}; RESET {name}"))
+            .await
+            .unwrap();
+        assert_eq!(db.rows(ORPHANS).await, ["0"], "{name} = {value}");
+        let counted = "SELECT sum(rows) FROM reprieve.deletion_tables";
+        assert_eq!(db.rows(counted).await, [(4 * id).to_string()], "{name}");
+    }
+    assert_sound(&db).await;
+}
+
+#[tokio::test]
+async fn an_id_that_changes_while_rows_are_marked_is_an_error() {
+    let db = database("astray", FAMILY, &[("p", "mark"), ("c", "mark")]).await;
+    let session = client_of(&db, "strayer").await;
+    let delete = mark(
+        "p",
+        "id <= 2 AND pg_catalog.set_config('reprieve.deletion', '', true) = ''",
+    );
+    assert_eq!(failure(&session, &delete).await.0, "RV002");
+    assert_eq!(db.rows(ORPHANS).await, ["0"]);
+    assert_sound(&db).await;
+}
+
+#[tokio::test]
+async fn rows_of_one_statement_are_counted_once() {
+    let db = database("siblings", FAMILY, &[("p", "mark"), ("c", "mark")]).await;
+    db.run(&format!(
+        "WITH a AS ({} RETURNING 1), b AS ({} RETURNING 1) SELECT FROM a, b",
+        mark("c", "id = 4"),
+        mark("p", "id = 1")
+    ))
+    .await;
+    let counted = "SELECT table_name, rows FROM reprieve.deletion_tables ORDER BY 1";
+    assert_eq!(db.rows(counted).await, ["c|3", "p|1"]);
+    assert_sound(&db).await;
+}
+
+#[tokio::test]
+async fn a_table_is_not_marked_whose_cascade_would_run_code_of_a_lesser_owner() {
+    let db = database("lesser", FAMILY, &[("p", "mark"), ("c", "bin")]).await;
+    db.run(
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+         CREATE TRIGGER f AFTER DELETE ON c FOR EACH ROW EXECUTE FUNCTION f();
+         DROP ROLE IF EXISTS lesser; CREATE ROLE lesser",
+    )
+    .await;
+    let judge = "SELECT mode FROM reprieve.judge_v1('p')";
+    assert_eq!(db.rows(judge).await, ["mark"]);
+    db.run("ALTER TABLE c OWNER TO lesser").await;
+    assert_eq!(db.rows(judge).await, ["bin"]);
+    db.run("SELECT reprieve.reconcile_v1()").await;
+    let modes = "SELECT table_name, mode FROM reprieve.tables ORDER BY 1";
+    assert_eq!(db.rows(modes).await, ["c|bin", "p|bin"]);
+    let session = db.session().await;
+    db.run("SELECT reprieve.disable_v1('p')").await;
+    let insist = "SELECT reprieve.enable_v1('p', 'mark')";
+    assert_eq!(failure(&session, insist).await.0, "0A000");
+    db.run("ALTER TABLE c OWNER TO postgres; DROP ROLE lesser")
+        .await;
+}
+
+#[tokio::test]
+async fn a_truncate_too_large_to_keep_is_refused_unless_somebody_insists() {
+    let db = database("huge", FAMILY, &[("c", "mark")]).await;
+    db.run(&mark("c", "id = 1")).await;
+    db.run("INSERT INTO reprieve.settings VALUES ('truncate.max_rows', '11')")
+        .await;
+    let session = db.session().await;
+    let (code, message, detail) = failure(&session, "TRUNCATE c").await;
+    assert_eq!(code, "RV001");
+    assert_eq!(
+        message,
+        "TRUNCATE of public.c would copy more than 11 rows to the graveyard"
+    );
+    assert!(detail.contains("truncate.max_rows is 11"), "{detail}");
+    session
+        .batch_execute("SET reprieve.truncate = 'discard'; TRUNCATE c")
+        .await
+        .unwrap();
+    assert_eq!(
+        db.rows("SELECT count(*) FROM reprieve.graveyard").await,
+        ["0"]
+    );
+    let said = "SELECT rows, discarded FROM reprieve.deletion_tables ORDER BY 1";
+    assert_eq!(db.rows(said).await, ["1|1", "11|11"]);
+    let act = "SELECT verb, target, result ->> 'rows', result ->> 'tombstones' FROM reprieve.acts WHERE verb LIKE 'truncate%'";
+    assert_eq!(db.rows(act).await, ["truncate discarded|public.c|11|1"]);
+    assert_sound(&db).await;
+    db.run("INSERT INTO c VALUES (1)").await;
+    session
+        .batch_execute("RESET reprieve.truncate; TRUNCATE c")
+        .await
+        .unwrap();
+    assert_eq!(
+        db.rows("SELECT cause FROM reprieve.graveyard").await,
+        ["truncate"]
+    );
+}
