@@ -228,15 +228,18 @@ fn invite(screen: &Screen, cluster: &PrivateCluster, ports: Ports) {
             "app",
             "BEGIN; DELETE FROM orders; SELECT count(*) FROM audit_logs; ROLLBACK;",
         ),
-        ("app", "TRUNCATE audit_logs;"),
+        (
+            "app",
+            "TRUNCATE audit_logs;   -- refused: so many rows are not copied unasked",
+        ),
         ("admin", "SHOW DELETIONS; SHOW TABLES; HELP;"),
         (
             "admin",
-            "SHOW DELETED FROM customers WHERE name LIKE 'Ada%' LIMIT 5;",
+            "SHOW DELETED FROM customers WHERE name LIKE 'Frida%' LIMIT 5;",
         ),
         (
             "admin",
-            "BEGIN; UNDELETE FROM orders WHERE total > 200; ROLLBACK;   -- a dry run",
+            "BEGIN; UNDELETE FROM customers WHERE name LIKE 'Frida%'; ROLLBACK;   -- a dry run",
         ),
         ("admin", "UNDELETE SINCE now() - interval '10 minutes';"),
     ] {
