@@ -218,6 +218,7 @@ impl Walk<'_> {
             exposed: Some(name),
             qualifier: reference.start..reference.start,
             table: table.clone(),
+            bin_width: None,
             reference: reference.clone(),
             alias: reference.end..reference.end,
             alias_columns: Vec::new(),

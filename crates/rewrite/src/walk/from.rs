@@ -346,6 +346,7 @@ impl Walk<'_> {
             sample.end = end;
         }
         let table = self.resolve(&reference.name, ctes, kind)?;
+        let bin_width = self.bin_width(&reference.name, ctes);
         let qualifier = alias
             .name
             .map_or_else(|| reference.name.clone(), |name| name..name + 1);
@@ -354,6 +355,7 @@ impl Walk<'_> {
             exposed,
             qualifier,
             table,
+            bin_width,
             reference: reference.tokens,
             alias: alias.tokens,
             alias_columns: alias.columns,
@@ -378,6 +380,7 @@ impl Walk<'_> {
             exposed: exposed.and_then(|at| self.outline.name(at)),
             qualifier,
             table: None,
+            bin_width: None,
             reference: alias.tokens.start..alias.tokens.start,
             alias: alias.tokens.clone(),
             alias_columns: alias.columns.clone(),

@@ -165,8 +165,10 @@ impl Walk<'_> {
             width -= 1;
             for entry in self.starred(level, star) {
                 let entry = &self.entries[entry];
-                entry.table.as_ref()?;
-                width += entry.visible_names().len();
+                width += match &entry.table {
+                    Some(_) => entry.visible_names().len(),
+                    None => entry.bin_width?,
+                };
             }
             if self.levels[level].merges {
                 return None;

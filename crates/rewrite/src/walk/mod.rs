@@ -227,6 +227,23 @@ impl<'a> Walk<'a> {
         )
     }
 
+    /// The number of columns of a table in mode `bin`.
+    fn bin_width(&self, name: &Range<usize>, ctes: &Ctes) -> Option<usize> {
+        let table = self.outline.name(name.end - 1)?;
+        let schema = match name.len() {
+            1 => None,
+            _ => Some(self.outline.name(name.end - 3)?),
+        };
+        if schema.is_none() && ctes.contains(&table) {
+            return None;
+        }
+        let path = self.scope.search_path;
+        match self.scope.catalog.resolve(schema.as_deref(), &table, path) {
+            Resolved::Enabled(table) if !table.is_veiled() => Some(table.visible_columns().count()),
+            Resolved::Enabled(_) | Resolved::Other => None,
+        }
+    }
+
     fn unread(&self, token: usize) -> Refusal {
         refuse::unread(self.outline.tokens, token)
     }

@@ -63,6 +63,8 @@ pub(super) struct Entry {
     pub qualifier: Range<usize>,
     /// `None`: another relation, a function, a subquery.
     pub table: Option<Arc<Table>>,
+    /// How many columns it has, where it is a table in mode `bin`.
+    pub bin_width: Option<usize>,
     /// `[ONLY] name [*]`, parentheses of ONLY included.
     pub reference: Range<usize>,
     /// `[AS] alias [(columns)]`, empty without one.
