@@ -253,6 +253,10 @@ END $$;
 CREATE OR REPLACE FUNCTION reprieve.on_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    -- Our own DDL: to read the catalog after each command of it would be most of the work.
+    IF coalesce(current_setting('reprieve.reconciling', true), '') <> '' THEN
+        RETURN;
+    END IF;
     IF TG_EVENT = 'sql_drop'
        OR EXISTS (SELECT FROM pg_event_trigger_ddl_commands() AS c WHERE c.schema_name IS DISTINCT FROM 'pg_temp'
                   AND c.schema_name IS DISTINCT FROM 'reprieve') THEN
