@@ -12,6 +12,8 @@ END $$;
 
 -- What the reconciler last saw of a table: it looks again only where this differs.
 ALTER TABLE reprieve.tables ADD COLUMN IF NOT EXISTS signature text;
+-- What the catalog document says of the table, true while `signature` is.
+ALTER TABLE reprieve.tables ADD COLUMN IF NOT EXISTS document text;
 
 -- Foreign keys to or from marked tables, with the SQL that follows them. The parent is `p`, the child `c`.
 CREATE TABLE IF NOT EXISTS reprieve.links (
@@ -81,40 +83,43 @@ LANGUAGE sql STABLE AS $$
                             AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S}'::"char"[])), '[]'::json))::text
 $$;
 
--- The document by which proxies rewrite: see "keeper SQL -> catalog" in ARCHITECTURE.md.
+-- What the document says of one table, but for its mode: {"oid":..,"schema":..,"name":..,"kind":..,"columns":[..],..}.
+CREATE OR REPLACE FUNCTION reprieve.describe(relid oid, mode text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT json_build_object(
+        'oid', c.oid::bigint, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind,
+        'columns', coalesce((
+            SELECT json_agg(json_build_object('name', a.attname,
+                     'hidden', mode = 'mark' AND a.attname IN ('deleted_at', 'deletion_id'),
+                     'generated', a.attgenerated <> '') ORDER BY a.attnum)
+            FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]'),
+        'primary_key', coalesce((
+            SELECT json_agg(a.attname ORDER BY k.place)
+            FROM pg_index i, unnest(i.indkey) WITH ORDINALITY AS k(attnum, place), pg_attribute a
+            WHERE i.indrelid = c.oid AND i.indisprimary AND k.place <= i.indnkeyatts
+              AND a.attrelid = c.oid AND a.attnum = k.attnum), '[]'),
+        'inherits', EXISTS (SELECT FROM pg_inherits h JOIN pg_class m ON m.oid = h.inhrelid
+                            WHERE c.oid IN (h.inhrelid, h.inhparent) AND NOT m.relispartition AND m.relkind <> 'I'))::text
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relid
+$$;
+
+-- The document by which proxies rewrite: see "keeper SQL -> catalog" in ARCHITECTURE.md. What it says of a table is
+-- kept in reprieve.tables for as long as the signature beside it holds.
 CREATE OR REPLACE FUNCTION reprieve.catalog_v1() RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WITH enabled AS MATERIALIZED (
-        SELECT c.oid, n.nspname, c.relname, c.relkind, t.mode, t.marking
+        SELECT c.oid, n.nspname, c.relname, t.mode, t.marking,
+               CASE WHEN t.signature <> 'preparing' THEN t.document END AS document
         FROM reprieve.tables t JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
-    ), columns AS (
-        SELECT a.attrelid, json_agg(json_build_object('name', a.attname,
-                 'hidden', e.mode = 'mark' AND a.attname IN ('deleted_at', 'deletion_id'),
-                 'generated', a.attgenerated <> '') ORDER BY a.attnum) AS list
-        FROM enabled e JOIN pg_attribute a ON a.attrelid = e.oid
-        WHERE a.attnum > 0 AND NOT a.attisdropped GROUP BY a.attrelid
-    ), keys AS (
-        SELECT i.indrelid, json_agg(a.attname ORDER BY k.place) AS list
-        FROM enabled e JOIN pg_index i ON i.indrelid = e.oid AND i.indisprimary,
-             unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
-             JOIN pg_attribute a ON a.attnum = k.attnum
-        WHERE a.attrelid = i.indrelid AND k.place <= i.indnkeyatts GROUP BY i.indrelid
     )
-    SELECT json_build_object(
-        'server', current_setting('server_version_num')::int,
-        'tables', coalesce((
-            SELECT json_agg(json_build_object('oid', e.oid::bigint, 'schema', e.nspname, 'name', e.relname,
-                     'mode', e.mode, 'marking', e.marking, 'kind', e.relkind,
-                     'columns', coalesce(columns.list, '[]'), 'primary_key', coalesce(keys.list, '[]'),
-                     'inherits', EXISTS (SELECT FROM pg_inherits h JOIN pg_class m ON m.oid = h.inhrelid
-                                         WHERE e.oid IN (h.inhrelid, h.inhparent) AND NOT m.relispartition
-                                           AND m.relkind <> 'I'))
-                   ORDER BY e.nspname, e.relname)
-            FROM enabled e LEFT JOIN columns ON columns.attrelid = e.oid LEFT JOIN keys ON keys.indrelid = e.oid), '[]'),
-        'shadows', coalesce((
+    SELECT format('{"server":%s,"tables":[%s],"shadows":%s}', current_setting('server_version_num'),
+        (SELECT string_agg(format('{"mode":"%s","marking":%s,%s', e.mode, e.marking::text,
+                                  substr(coalesce(e.document, reprieve.describe(e.oid, e.mode)), 2)),
+                           ',' ORDER BY e.nspname, e.relname) FROM enabled e),
+        coalesce((
             SELECT json_agg(json_build_array(n.nspname, c.relname) ORDER BY n.nspname, c.relname)
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE c.relname IN (SELECT e.relname FROM enabled e) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
               AND c.relpersistence <> 't' AND n.nspname !~ '^pg_toast'
-              AND c.oid NOT IN (SELECT e.oid FROM enabled e)), '[]'))::text
+              AND c.oid NOT IN (SELECT e.oid FROM enabled e)), '[]'))
 $$;

@@ -35,6 +35,9 @@ pub enum RequestedMode {
     Bin,
 }
 
+/// Asks the keeper's functions to take a table in because a cascade reaches it.
+const CASCADE: &str = "cascade";
+
 impl RequestedMode {
     pub fn as_str(self) -> &'static str {
         match self {
@@ -92,8 +95,36 @@ pub struct TableState {
     pub marking: bool,
 }
 
+/// What became of tables that were to be enabled.
+#[derive(Debug)]
+pub struct Enabled {
+    /// Those that were, and those that were taken in with them.
+    pub states: Vec<TableState>,
+    /// Those that were not. What had been done to them is undone, or is taken up by the next attempt.
+    pub failed: Vec<Failed>,
+}
+
+/// A table that could not be enabled.
+#[derive(Debug)]
+pub struct Failed {
+    /// `schema.table`.
+    pub table: String,
+    pub error: KeeperError,
+}
+
+impl Enabled {
+    /// # Errors
+    /// The first failure, if there is one.
+    pub fn all(self) -> Result<Vec<TableState>, KeeperError> {
+        match self.failed.into_iter().next() {
+            Some(failed) => Err(failed.error),
+            None => Ok(self.states),
+        }
+    }
+}
+
 /// A table chosen by a pattern.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) oid: u32,
     /// `schema.table`, quoted where it must be.
@@ -130,81 +161,105 @@ impl Keeper {
     }
 
     /// Enables the tables that match, online: short lock timeouts with retries, the index of a big
-    /// table built concurrently, then waits until running sidecars have followed.
+    /// table built concurrently, then waits until running sidecars have followed. Takes in the
+    /// tables that their cascades reach. A table that fails does not stop the others.
     ///
     /// # Errors
-    /// [`KeeperError::NoSuchTable`] for a pattern that matches nothing, [`KeeperError::Busy`] for
-    /// a table that stays locked. Tables enabled before the error stay enabled.
+    /// [`KeeperError::NoSuchTable`] for a pattern that matches nothing, and where the database
+    /// cannot be asked any more.
     pub async fn enable(
         &mut self,
         patterns: &[String],
         mode: RequestedMode,
         progress: &mut (dyn FnMut(Progress) + Send),
-    ) -> Result<Vec<TableState>, KeeperError> {
+    ) -> Result<Enabled, KeeperError> {
         let targets = self.matching(patterns, Candidates::Enableable).await?;
-        self.enable_targets(&targets, mode, progress).await
+        let wanted = targets.into_iter().map(|target| (target, mode.as_str()));
+        self.enable_targets(wanted.collect(), progress).await
     }
 
     /// Enables those tables that match `tables.enable` as stored by [`Keeper::set_table_settings`]
-    /// and are not enabled yet. None is no error.
+    /// and are not enabled yet, and takes in what cascades of enabled tables reach. None is no error.
     ///
     /// # Errors
-    /// As [`Keeper::enable`].
+    /// Where the database cannot be asked any more.
     pub async fn enable_configured(
         &mut self,
         progress: &mut (dyn FnMut(Progress) + Send),
-    ) -> Result<Vec<TableState>, KeeperError> {
+    ) -> Result<Enabled, KeeperError> {
         let sql = "SELECT relid AS oid, reprieve.qualified(relid) AS name, requested
-                   FROM reprieve.newcomers() ORDER BY 2";
+                   FROM reprieve.newcomers(NULL)
+                   UNION ALL
+                   SELECT relid, reprieve.qualified(relid), 'cascade' FROM reprieve.reached(NULL)";
         let rows = self.rows("looking for tables", sql, &[]).await;
-        let (mut auto, mut bin) = (Vec::new(), Vec::new());
+        let mut wanted = Vec::new();
         for row in rows.map_err(|error| self.or_not_installed(error))? {
             let target = Target {
                 oid: column(&row, "oid")?,
                 name: column(&row, "name")?,
             };
-            match column(&row, "requested")? {
-                "bin" => bin.push(target),
-                _ => auto.push(target),
+            let requested = match column(&row, "requested")? {
+                "bin" => RequestedMode::Bin.as_str(),
+                "cascade" => CASCADE,
+                _ => RequestedMode::Auto.as_str(),
+            };
+            // By its own right rather than because of a cascade.
+            if requested != CASCADE || !wanted.iter().any(|(known, _)| known == &target) {
+                wanted.push((target, requested));
             }
         }
-        let mut states = self
-            .enable_targets(&bin, RequestedMode::Bin, progress)
-            .await?;
-        states.extend(
-            self.enable_targets(&auto, RequestedMode::Auto, progress)
-                .await?,
-        );
-        Ok(states)
+        self.enable_targets(wanted, progress).await
     }
 
     async fn enable_targets(
         &mut self,
-        targets: &[Target],
-        mode: RequestedMode,
+        wanted: Vec<(Target, &'static str)>,
         progress: &mut (dyn FnMut(Progress) + Send),
-    ) -> Result<Vec<TableState>, KeeperError> {
-        for target in targets {
-            self.prepare_index(target, mode, progress).await?;
-            progress(Progress {
-                table: target.name.clone(),
-                step: Step::Enabling,
-            });
-            let call = Call {
-                doing: format!("enabling {}", target.name),
-                sql: "SELECT FROM reprieve.enable_v1($1::oid::regclass, $2)",
-                parameters: &[&target.oid, &mode.as_str()],
-            };
-            self.retrying(target, progress, &call).await?;
+    ) -> Result<Enabled, KeeperError> {
+        let (mut enabled, mut failed) = (Vec::new(), Vec::new());
+        let targets: Vec<Target> = wanted.iter().map(|(target, _)| target.clone()).collect();
+        // Whoever comes before its parent is not taken in by it first.
+        for target in self.children_first(&targets).await? {
+            let requested = wanted.iter().find(|(known, _)| known == &target);
+            let requested = requested.map_or(CASCADE, |(_, requested)| requested);
+            match self.enable_one(&target, requested, progress).await {
+                Ok(()) => enabled.push(target),
+                Err(error) if self.is_closed() => return Err(error),
+                Err(error) => {
+                    self.pin().await?;
+                    let table = target.name;
+                    failed.push(Failed { table, error });
+                }
+            }
         }
-        self.wait_for_sidecars(targets, progress).await?;
-        for target in targets {
+        self.wait_for_sidecars(&enabled, progress).await?;
+        for target in &enabled {
             progress(Progress {
                 table: target.name.clone(),
                 step: Step::Done,
             });
         }
-        self.states(targets).await
+        let states = self.states(&enabled).await?;
+        Ok(Enabled { states, failed })
+    }
+
+    async fn enable_one(
+        &mut self,
+        target: &Target,
+        requested: &str,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<(), KeeperError> {
+        self.prepare_index(target, requested, progress).await?;
+        progress(Progress {
+            table: target.name.clone(),
+            step: Step::Enabling,
+        });
+        let call = Call {
+            doing: format!("enabling {}", target.name),
+            sql: "SELECT FROM reprieve.enable_v1($1::oid::regclass, $2)",
+            parameters: &[&target.oid, &requested],
+        };
+        self.retrying(target, progress, &call).await
     }
 
     /// Disables the tables that match. Tombstones go to the graveyard before our columns are
@@ -393,8 +448,7 @@ impl Keeper {
 
     async fn states(&self, targets: &[Target]) -> Result<Vec<TableState>, KeeperError> {
         let oids: Vec<u32> = targets.iter().map(|target| target.oid).collect();
-        let sql = "SELECT reprieve.qualified(relid) AS name, mode, reason, marking
-                   FROM reprieve.tables WHERE relid = ANY ($1) ORDER BY 1";
+        let sql = include_str!("queries/states.sql");
         let rows = self
             .rows("reading the enabled tables", sql, &[&oids])
             .await?;

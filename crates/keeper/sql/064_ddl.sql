@@ -1,0 +1,133 @@
+-- What happens after a schema change: in the client's transaction, told by the proxy or by an event trigger.
+
+-- Called by a proxy after a client's DDL, inside the client's transaction. Whatever goes wrong, the client
+-- gets the catalog; the reconciler tries again later.
+CREATE OR REPLACE FUNCTION reprieve.after_ddl_v1() RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+BEGIN
+    IF coalesce(current_setting('reprieve.followed', true), '') <> '' THEN
+        -- The event trigger has been there.
+        PERFORM set_config('reprieve.followed', '', false);
+    ELSIF reprieve.may_follow() THEN
+        PERFORM reprieve.follow_ddl(NULL, NULL);
+    END IF;
+    RETURN reprieve.catalog_v1();
+END $$;
+
+-- False while the keeper changes the schema itself, and where nothing is or shall be enabled.
+CREATE OR REPLACE FUNCTION reprieve.may_follow() RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(current_setting('reprieve.reconciling', true), '') = ''
+       AND (EXISTS (SELECT FROM reprieve.tables) OR coalesce(reprieve.setting('tables.enable'), '') <> '')
+$$;
+
+-- Reconciles what changed among these tables and functions, or (NULL) whatever changed. Never fails.
+CREATE OR REPLACE FUNCTION reprieve.follow_ddl(relations oid[], functions oid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM set_config('reprieve.reconciling', '1', true);
+    PERFORM reprieve.reconcile(false, relations, functions);
+    PERFORM set_config('reprieve.reconciling', '', true);
+EXCEPTION WHEN OTHERS THEN
+    RAISE LOG 'reprieve: a schema change was not followed: %', SQLERRM;
+    PERFORM set_config('reprieve.reconciling', '', true);
+END $$;
+
+-- The relations that the judgement of enabled tables may depend on once these objects have changed: the objects'
+-- own tables, the tables that they are made from, and what foreign keys and inheritance tie to them.
+CREATE OR REPLACE FUNCTION reprieve.concerned(classes oid[], objects oid[]) RETURNS oid[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    touched oid[];
+    own oid[];
+BEGIN
+    SELECT array_agg(DISTINCT f.relid) INTO own
+    FROM unnest(classes, objects) AS o(class, object), LATERAL (
+        SELECT o.object WHERE o.class = 'pg_class'::regclass
+        UNION ALL SELECT i.indrelid FROM pg_index i WHERE o.class = 'pg_class'::regclass AND i.indexrelid = o.object
+        UNION ALL SELECT g.tgrelid FROM pg_trigger g WHERE o.class = 'pg_trigger'::regclass AND g.oid = o.object
+        UNION ALL SELECT r.ev_class FROM pg_rewrite r WHERE o.class = 'pg_rewrite'::regclass AND r.oid = o.object
+        UNION ALL SELECT p.polrelid FROM pg_policy p WHERE o.class = 'pg_policy'::regclass AND p.oid = o.object
+        UNION ALL SELECT x.conrelid FROM pg_constraint x WHERE o.class = 'pg_constraint'::regclass AND x.oid = o.object
+    ) AS f(relid);
+    -- Views, functions, columns of a row type: what an object is made from.
+    SELECT array_agg(DISTINCT f.relid) INTO touched
+    FROM (SELECT * FROM unnest(classes, objects)
+          UNION ALL SELECT 'pg_rewrite'::regclass, r.oid FROM pg_rewrite r WHERE r.ev_class = ANY (own)) AS o(class, object)
+    JOIN pg_depend d ON d.classid = o.class AND d.objid = o.object, LATERAL (
+        SELECT d.refobjid WHERE d.refclassid = 'pg_class'::regclass
+        UNION ALL SELECT y.typrelid FROM pg_type y WHERE d.refclassid = 'pg_type'::regclass AND y.oid = d.refobjid
+        UNION ALL SELECT y.typrelid FROM pg_type a JOIN pg_type y ON y.oid = a.typelem
+                  WHERE d.refclassid = 'pg_type'::regclass AND a.oid = d.refobjid
+    ) AS f(relid);
+    own := own || touched;
+    RETURN ARRAY(
+        SELECT unnest(own)
+        UNION SELECT x.confrelid FROM pg_constraint x WHERE x.conrelid = ANY (own) AND x.contype = 'f'
+        UNION SELECT x.conrelid FROM pg_constraint x WHERE x.confrelid = ANY (own) AND x.contype = 'f'
+        UNION SELECT h.inhrelid FROM pg_inherits h WHERE h.inhparent = ANY (own)
+        UNION SELECT h.inhparent FROM pg_inherits h WHERE h.inhrelid = ANY (own));
+END $$;
+
+-- Event trigger, where the installing role may create one: after each command that changes the schema.
+CREATE OR REPLACE FUNCTION reprieve.on_ddl() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+DECLARE
+    classes oid[];
+    objects oid[];
+    functions oid[];
+BEGIN
+    IF NOT reprieve.may_follow() THEN
+        RETURN;
+    END IF;
+    SELECT array_agg(c.classid), array_agg(c.objid), coalesce(array_agg(c.objid) FILTER (WHERE c.classid = 'pg_proc'::regclass), '{}')
+    INTO classes, objects, functions
+    FROM pg_event_trigger_ddl_commands() AS c;
+    IF classes IS NULL AND tg_tag LIKE 'DROP %' AND tg_tag <> 'DROP OWNED' THEN
+        -- Only dropped objects, see on_drop.
+        NULL;
+    -- GRANT does not say on what, REASSIGN OWNED nothing at all; other kinds of objects are rare.
+    ELSIF classes <@ ARRAY['pg_class', 'pg_trigger', 'pg_rewrite', 'pg_policy', 'pg_constraint', 'pg_proc', 'pg_type', 'pg_attrdef',
+                           'pg_cast', 'pg_operator', 'pg_opclass', 'pg_opfamily', 'pg_collation', 'pg_conversion', 'pg_language',
+                           'pg_statistic_ext', 'pg_ts_config', 'pg_ts_dict', 'pg_ts_parser', 'pg_ts_template', 'pg_default_acl',
+                           'pg_foreign_data_wrapper', 'pg_foreign_server', 'pg_user_mapping', 'pg_event_trigger', 'pg_am',
+                           'pg_publication', 'pg_publication_rel', 'pg_subscription', 'pg_largeobject']::regclass[]::oid[] THEN
+        PERFORM reprieve.follow_ddl(reprieve.concerned(classes, objects), functions);
+    ELSE
+        PERFORM reprieve.follow_ddl(NULL, NULL);
+    END IF;
+    PERFORM set_config('reprieve.followed', '1', false);
+END $$;
+
+-- Event trigger: before anybody can notice that objects are gone.
+CREATE OR REPLACE FUNCTION reprieve.on_drop() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+DECLARE
+    unknown boolean;
+    relations oid[];
+    functions oid[];
+    constraints oid[];
+BEGIN
+    IF NOT reprieve.may_follow() THEN
+        RETURN;
+    END IF;
+    -- An index that goes with its table, column or constraint is known by that; else only the whole can tell whose it was.
+    SELECT bool_or(d.object_type NOT IN ('table', 'table column', 'table constraint', 'index', 'trigger', 'rule', 'policy', 'function',
+                                         'procedure', 'aggregate', 'sequence', 'default value', 'toast table', 'type', 'domain constraint',
+                                         'cast', 'operator', 'comment', 'statistics object', 'foreign table')
+                   OR d.object_type IN ('index', 'type') AND d.original),
+           array_agg(CASE WHEN d.classid = 'pg_class'::regclass THEN d.objid
+                          WHEN d.object_type IN ('table constraint', 'trigger', 'rule', 'policy')
+                          THEN to_regclass(format('%I.%I', d.address_names[1], d.address_names[2]))::oid END),
+           coalesce(array_agg(d.objid) FILTER (WHERE d.classid = 'pg_proc'::regclass), '{}'),
+           array_agg(d.objid) FILTER (WHERE d.classid = 'pg_constraint'::regclass)
+    INTO unknown, relations, functions, constraints
+    FROM pg_event_trigger_dropped_objects() AS d;
+    IF unknown THEN
+        PERFORM reprieve.follow_ddl(NULL, NULL);
+        RETURN;
+    END IF;
+    relations := relations || ARRAY(SELECT unnest(ARRAY[l.parent, l.child]) FROM reprieve.links l
+                                    WHERE l.conoid = ANY (constraints) OR l.parent = ANY (relations) OR l.child = ANY (relations));
+    PERFORM reprieve.follow_ddl(array_remove(relations, NULL), functions);
+END $$;
