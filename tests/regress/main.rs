@@ -10,9 +10,9 @@ mod segment;
 mod suite;
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use report::{Comparison, Report};
+use report::{Comparison, FileResult, Report};
 use suite::{Outputs, Suite};
 
 fn main() -> ExitCode {
@@ -29,19 +29,32 @@ fn main() -> ExitCode {
     let suite = Suite::prepare(only);
     let started = Instant::now();
 
-    let (one, two) = both(
-        || suite.run("direct-1", None),
-        || suite.run("direct-2", None),
+    let quietly = |_: &str, _: &str, _: Duration| {};
+    let ((one, _), (two, _)) = both(
+        || suite.run("direct-1", None, quietly),
+        || suite.run("direct-2", None, quietly),
     );
     let mut report = Report::new(&suite, &one);
     report.add(Comparison::new(&suite, "two direct runs", &one, &two, None));
+    let aloud = |name: &'static str| {
+        let (suite, one, two) = (&suite, &one, &two);
+        move |file: &str, output: &str, took: Duration| {
+            let result = FileResult::new(&suite.texts[file], &one[file], output, Some(&two[file]));
+            eprintln!(
+                "{name}: {file}: {} ({:.1} s)",
+                result.short(),
+                took.as_secs_f64()
+            );
+        }
+    };
     let (nothing, everything) = both(
-        || wanted("nothing").then(|| suite.run("nothing", Some(""))),
-        || wanted("everything").then(|| suite.run("everything", Some("*.*"))),
+        || wanted("nothing").then(|| suite.run("nothing", Some(""), aloud("nothing"))),
+        || wanted("everything").then(|| suite.run("everything", Some("*.*"), aloud("everything"))),
     );
-    let mut add = |name, outputs: Option<Outputs>| {
-        if let Some(outputs) = outputs {
+    let mut add = |name, run: Option<(Outputs, Vec<String>)>| {
+        if let Some((outputs, modes)) = run {
             report.add(Comparison::new(&suite, name, &one, &outputs, Some(&two)));
+            report.modes(modes);
         }
     };
     add("nothing enabled", nothing);

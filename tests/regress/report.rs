@@ -23,9 +23,70 @@ pub struct Different {
 pub struct FileResult {
     statements: usize,
     identical: usize,
+    /// Statements that print a plan, and those of them that are identical.
+    explains: usize,
+    explains_identical: usize,
     /// Differs between two direct runs too.
     unstable: usize,
     different: Vec<Different>,
+}
+
+impl FileResult {
+    /// Compares what one file printed, statement by statement.
+    pub fn new(text: &str, plain: &str, tried: &str, again: Option<&str>) -> FileResult {
+        let printed = along(text, plain);
+        let printed_tried = along(text, tried);
+        let printed_again = again.map(|again| along(text, again));
+        let mut result = FileResult::default();
+        for unit in units(text, &printed) {
+            result.statements += unit.statements;
+            let is_explain = is_explain(&unit.text);
+            if is_explain {
+                result.explains += unit.statements;
+            }
+            let (was, is) = (printed.of(&unit), printed_tried.of(&unit));
+            let unstable = printed_again
+                .as_ref()
+                .is_some_and(|again| again.of(&unit) != was);
+            if was == is {
+                result.identical += unit.statements;
+                if is_explain {
+                    result.explains_identical += unit.statements;
+                }
+            } else if unstable {
+                result.unstable += unit.statements;
+            } else {
+                for _ in 0..unit.statements {
+                    result.different.push(Different {
+                        line: unit.lines.1 + 1,
+                        statement: unit.text.clone(),
+                        reason: reason(&was, &is),
+                        plain: was.iter().map(|line| (*line).to_owned()).collect(),
+                        tried: is.iter().map(|line| (*line).to_owned()).collect(),
+                    });
+                }
+            }
+        }
+        result
+    }
+
+    /// `310 of 345`.
+    pub fn short(&self) -> String {
+        format!("{} of {}", self.identical, self.statements)
+    }
+}
+
+/// Plans are printed by EXPLAIN, or by functions of the files that run it.
+fn is_explain(statement: &str) -> bool {
+    let code = statement
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("--"))
+        .collect::<Vec<_>>()
+        .join(" ")
+        .to_ascii_lowercase();
+    code.trim_start().starts_with("explain")
+        || code.contains("explain_")
+        || code.contains("explain (")
 }
 
 /// One run against the first direct run.
@@ -44,33 +105,8 @@ impl Comparison {
     ) -> Comparison {
         let mut files = BTreeMap::new();
         for file in &suite.files {
-            let text = &suite.texts[file];
-            let printed = along(text, &plain[file]);
-            let printed_tried = along(text, &tried[file]);
-            let printed_again = again.map(|again| along(text, &again[file]));
-            let mut result = FileResult::default();
-            for unit in units(text, &printed) {
-                result.statements += unit.statements;
-                let (was, is) = (printed.of(&unit), printed_tried.of(&unit));
-                let unstable = printed_again
-                    .as_ref()
-                    .is_some_and(|again| again.of(&unit) != was);
-                if was == is {
-                    result.identical += unit.statements;
-                } else if unstable {
-                    result.unstable += unit.statements;
-                } else {
-                    for _ in 0..unit.statements {
-                        result.different.push(Different {
-                            line: unit.lines.1 + 1,
-                            statement: unit.text.clone(),
-                            reason: reason(&was, &is),
-                            plain: was.iter().map(|line| (*line).to_owned()).collect(),
-                            tried: is.iter().map(|line| (*line).to_owned()).collect(),
-                        });
-                    }
-                }
-            }
+            let again = again.map(|again| again[file].as_str());
+            let result = FileResult::new(&suite.texts[file], &plain[file], &tried[file], again);
             files.insert(file.clone(), result);
         }
         Comparison { name, files }
@@ -100,8 +136,13 @@ impl Comparison {
         );
         let unstable = self.total(|file| file.unstable);
         let share = 100.0 * identical as f64 / all.max(1) as f64;
+        let (explains, same) = (
+            self.total(|file| file.explains),
+            self.total(|file| file.explains_identical),
+        );
+        let rest = 100.0 * (identical - same) as f64 / (all - explains).max(1) as f64;
         let mut text = format!(
-            "{}: {identical} of {all} statements identical ({share:.2} %)",
+            "{}: {identical} of {all} statements identical ({share:.2} %); without the {explains} that print plans {rest:.2} %",
             self.name
         );
         if unstable > 0 {
@@ -124,7 +165,8 @@ impl Comparison {
             .into_iter()
             .map(|(reason, count)| json!({"reason": reason, "count": count}));
         json!({"name": self.name, "statements": self.total(|file| file.statements),
-            "identical": self.total(|file| file.identical), "unstable": self.total(|file| file.unstable),
+            "identical": self.total(|file| file.identical), "explains": self.total(|file| file.explains),
+            "explains_identical": self.total(|file| file.explains_identical), "unstable": self.total(|file| file.unstable),
             "reasons": reasons.collect::<Vec<_>>(), "files": files.collect::<Vec<_>>()})
     }
 }
@@ -180,6 +222,8 @@ fn without_names(line: &str) -> String {
 pub struct Report<'a> {
     suite: &'a Suite,
     comparisons: Vec<Comparison>,
+    /// How many tables ended in which mode.
+    modes: Vec<String>,
 }
 
 impl Report<'_> {
@@ -188,7 +232,13 @@ impl Report<'_> {
         Report {
             suite,
             comparisons: Vec::new(),
+            modes: Vec::new(),
         }
+    }
+
+    /// Lines such as `mark 120 tables`.
+    pub fn modes(&mut self, modes: Vec<String>) {
+        self.modes = modes;
     }
 
     pub fn add(&mut self, comparison: Comparison) {
@@ -216,6 +266,9 @@ impl Report<'_> {
         );
         for comparison in &self.comparisons {
             let _ = writeln!(text, "{}", comparison.summary());
+        }
+        for mode in &self.modes {
+            let _ = writeln!(text, "tables at the end: {mode}");
         }
         for comparison in &self.comparisons {
             let _ = writeln!(text, "\n== {}: reasons", comparison.name);

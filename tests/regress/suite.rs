@@ -13,6 +13,10 @@ use tests::proxy::Proxy;
 /// A file that takes longer is killed, and counts as different from there on.
 const FILE_TIME_MAX: Duration = Duration::from_secs(180);
 
+const MODES: &str =
+    "SELECT mode || ' ' || count(*) FROM reprieve.tables t JOIN pg_class c ON c.oid = t.relid
+                     GROUP BY mode ORDER BY mode DESC";
+
 /// What psql printed for each file.
 pub type Outputs = BTreeMap<String, String>;
 
@@ -88,8 +92,14 @@ impl Suite {
         &self.results
     }
 
-    /// Runs all files on a cluster of their own; through a proxy if `enable` is given.
-    pub fn run(&self, name: &str, enable: Option<&str>) -> Outputs {
+    /// Runs all files on a cluster of their own; through a proxy if `enable` is given. `done` is told of each file: its
+    /// name, what it printed, how long it took. Also returns how many tables ended in which mode.
+    pub fn run(
+        &self,
+        name: &str,
+        enable: Option<&str>,
+        done: impl Fn(&str, &str, Duration),
+    ) -> (Outputs, Vec<String>) {
         let conf = "autovacuum = off\njit = off\nmax_prepared_transactions = 2\ntimezone = 'UTC'\n";
         let cluster = Cluster::with(&Options {
             conf: conf.to_owned(),
@@ -118,20 +128,12 @@ impl Suite {
         let kept = self.results.join("out").join(name);
         std::fs::create_dir_all(&kept).expect("mkdir");
         let mut outputs = Outputs::new();
-        for (at, file) in self.files.iter().enumerate() {
+        for file in &self.files {
             let started = Instant::now();
             let output = self.file(&build, port, file);
             std::fs::write(kept.join(format!("{file}.out")), &output)
                 .expect("an output is written");
-            if started.elapsed() > Duration::from_secs(20) {
-                eprintln!(
-                    "{name}: {file} took {:.0} s",
-                    started.elapsed().as_secs_f64()
-                );
-            }
-            if at % 40 == 39 {
-                eprintln!("{name}: {} of {} files", at + 1, self.files.len());
-            }
+            done(file, &output, started.elapsed());
             outputs.insert(file.clone(), output);
         }
         if let Some(proxy) = &proxy {
@@ -142,7 +144,12 @@ impl Suite {
                 kept.join("proxy.log").display()
             );
         }
-        outputs
+        let modes = if enable.is_some_and(|enable| !enable.is_empty()) {
+            cluster.superuser("regression").run(MODES)
+        } else {
+            Vec::new()
+        };
+        (outputs, modes)
     }
 
     fn file(&self, build: &Path, port: u16, file: &str) -> String {
