@@ -9,7 +9,8 @@ CREATE TABLE IF NOT EXISTS reprieve.tables (
     schema_name  text NOT NULL,      -- as last reconciled: what the ledger prints once the table is gone
     table_name   text NOT NULL,
     mode         text NOT NULL CHECK (mode IN ('mark', 'bin')),
-    requested    text NOT NULL CHECK (requested IN ('auto', 'mark', 'bin')),
+    -- cascade: nobody asked for it; a cascade from another enabled table reaches it.
+    requested    text NOT NULL CONSTRAINT tables_requested CHECK (requested IN ('auto', 'mark', 'bin', 'cascade')),
     reason       text NOT NULL,      -- why `mode` was chosen, in words a DBA reads
     -- True once every sidecar hides tombstones: only then may a DELETE mark. Until then deletes of a
     -- `mark` table are physical and captured.
@@ -17,6 +18,14 @@ CREATE TABLE IF NOT EXISTS reprieve.tables (
     enabled_at   timestamptz NOT NULL DEFAULT now(),
     enabled_by   text NOT NULL DEFAULT session_user
 );
+
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE conrelid = 'reprieve.tables'::regclass AND conname = 'tables_requested_check') THEN
+        ALTER TABLE reprieve.tables DROP CONSTRAINT tables_requested_check,
+            ADD CONSTRAINT tables_requested CHECK (requested IN ('auto', 'mark', 'bin', 'cascade'));
+    END IF;
+END $$;
 
 -- The ledger: one row for each client statement that deleted something.
 CREATE TABLE IF NOT EXISTS reprieve.deletions (
@@ -48,8 +57,11 @@ CREATE TABLE IF NOT EXISTS reprieve.deletion_tables (
     PRIMARY KEY (deletion_id, relid)
 );
 
--- Rows that a TRUNCATE lost for good because somebody insisted (reprieve.truncate).
+-- Rows that are lost for good: by a TRUNCATE, because somebody insisted (reprieve.truncate), or because a cascade took
+-- them from a table that is not enabled and may not be.
 ALTER TABLE reprieve.deletion_tables ADD COLUMN IF NOT EXISTS discarded bigint NOT NULL DEFAULT 0;
+-- A cascade may have taken more rows of such a table than anybody counted.
+ALTER TABLE reprieve.deletion_tables ADD COLUMN IF NOT EXISTS uncounted boolean NOT NULL DEFAULT false;
 
 -- Rows that physically left an enabled table, whole.
 CREATE TABLE IF NOT EXISTS reprieve.graveyard (

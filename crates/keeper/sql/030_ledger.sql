@@ -43,6 +43,18 @@ BEGIN
     RETURN id;
 END $$;
 
+-- The ledger row of deletion `id`, if there is none yet.
+CREATE OR REPLACE FUNCTION reprieve.open_ledger(id bigint) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO reprieve.deletions AS d (id, deleted_at, role_name, session_role, application_name, client_addr,
+                                         actor, reason, statement)
+    VALUES ($1, now(), coalesce(nullif(current_setting('reprieve.role', true), ''), session_user), session_user,
+            nullif(current_setting('application_name', true), ''), inet_client_addr(),
+            nullif(current_setting('reprieve.actor', true), ''), nullif(current_setting('reprieve.reason', true), ''),
+            nullif(current_setting('reprieve.statement', true), ''))
+    ON CONFLICT DO NOTHING
+$$;
+
 -- Adds to what deletion `id` took from a table; writes the ledger row with the first.
 CREATE OR REPLACE FUNCTION reprieve.count_deletion(id bigint, relid oid, rows bigint, relinked bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -51,13 +63,7 @@ BEGIN
     IF rows = 0 AND relinked = 0 THEN
         RETURN;
     END IF;
-    INSERT INTO reprieve.deletions AS d (id, deleted_at, role_name, session_role, application_name, client_addr,
-                                         actor, reason, statement)
-    VALUES (count_deletion.id, now(), coalesce(nullif(current_setting('reprieve.role', true), ''), session_user), session_user,
-            nullif(current_setting('application_name', true), ''), inet_client_addr(),
-            nullif(current_setting('reprieve.actor', true), ''), nullif(current_setting('reprieve.reason', true), ''),
-            nullif(current_setting('reprieve.statement', true), ''))
-    ON CONFLICT DO NOTHING;
+    PERFORM reprieve.open_ledger(id);
     INSERT INTO reprieve.deletion_tables AS t (deletion_id, relid, schema_name, table_name, rows, relinked)
     SELECT count_deletion.id, c.oid, n.nspname, c.relname, count_deletion.rows, count_deletion.relinked
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = count_deletion.relid

@@ -142,6 +142,11 @@ BEGIN
     IF NOT FOUND THEN
         RETURN OLD;
     END IF;
+    IF NOT (has_table_privilege(link.child, 'SELECT') AND has_table_privilege(link.child, 'UPDATE')) THEN
+        PERFORM reprieve.open_ledger(reprieve.begin_deletion_v1(NULL));
+        PERFORM reprieve.note_uncounted(reprieve.open_deletion(), link.child);
+        RETURN OLD;
+    END IF;
     source := format('%s c, (SELECT ($1).*) AS p WHERE %s AND %s', link.child_sql, link.match_sql, reprieve.live_sql(link.child, 'c'));
     EXECUTE format('SELECT $2 FROM %s FOR UPDATE OF c', source) USING OLD, 0::bigint;
     GET DIAGNOSTICS changed = ROW_COUNT;
@@ -213,9 +218,13 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     condition text := format('%s AND %s AND %s', reprieve.marked_sql(parents), link.match_sql, reprieve.live_sql(link.child, 'c'));
+    taken bigint;
 BEGIN
     IF link.action = 'c' THEN
-        PERFORM reprieve.run_as_client(format('DELETE FROM %s c USING %s p WHERE %s', link.child_sql, link.parent_sql, condition), parents, id);
+        taken := reprieve.run_as_client(format('DELETE FROM %s c USING %s p WHERE %s', link.child_sql, link.parent_sql, condition), parents, id);
+        IF NOT EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.child) THEN
+            PERFORM reprieve.count_lost(id, link.child, taken);
+        END IF;
     ELSIF link.action IN ('n', 'd') THEN
         PERFORM reprieve.relink(link, id, parents);
         PERFORM reprieve.run_as_client(format('UPDATE %s c SET %s FROM %s p WHERE %s', link.child_sql,

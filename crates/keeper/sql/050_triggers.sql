@@ -265,7 +265,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WHERE x.contype = 'f' AND x.conparentid = 0
       AND (relids IS NULL OR x.conrelid = ANY (relids) OR x.confrelid = ANY (relids))
       AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid IN (x.conrelid, x.confrelid)
-                  AND (t.mode = 'mark' OR (t.relid = x.confrelid AND x.confdeltype IN ('n', 'd'))))
+                  AND (t.mode = 'mark' OR (t.relid = x.confrelid AND x.confdeltype IN ('n', 'd'))
+                       OR (t.relid = x.confrelid AND x.confdeltype = 'c' AND NOT EXISTS (SELECT FROM reprieve.tables k WHERE k.relid = x.conrelid))))
 $$;
 
 -- The triggers of one foreign key. A marked parent: children may only refer to live rows. A marked child:
@@ -325,6 +326,13 @@ END $f$, reprieve.values_sql('c', link.child_columns), link.parent_sql, link.mat
     IF link.action IN ('n', 'd') AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.parent) THEN
         PERFORM reprieve.ensure_trigger(link.parent, '~reprieve_remember_' || link.conoid, 'BEFORE DELETE',
             format('FOR EACH ROW EXECUTE FUNCTION reprieve.remember_relinks(%s)', link.conoid));
+    END IF;
+    name := '~reprieve_lose_' || link.conoid;
+    IF link.action = 'c' AND NOT EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.child) THEN
+        PERFORM reprieve.ensure_trigger(link.parent, name, 'BEFORE DELETE',
+            format('FOR EACH ROW EXECUTE FUNCTION reprieve.lose(%s)', link.conoid));
+    ELSE
+        PERFORM reprieve.drop_triggers(link.parent, '^' || name || '$');
     END IF;
     IF EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.child AND t.mode = 'mark') THEN
         name := 'unhang_' || link.conoid;
@@ -403,6 +411,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     f record;
     t record;
+    name text;
 BEGIN
     FOR f IN SELECT p.oid, p.proname FROM pg_proc p WHERE p.pronamespace = 'reprieve'::regnamespace
              AND p.proname IN ('live_' || conoid, 'all_live_' || conoid, 'unhang_' || conoid, 'still_' || conoid) LOOP
@@ -411,7 +420,9 @@ BEGIN
         END LOOP;
         EXECUTE format('DROP FUNCTION reprieve.%I()', f.proname);
     END LOOP;
-    IF EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = parent AND g.tgname = '~reprieve_remember_' || conoid) THEN
-        EXECUTE format('DROP TRIGGER %I ON %s', '~reprieve_remember_' || conoid, reprieve.qualified(parent));
-    END IF;
+    FOREACH name IN ARRAY ARRAY['~reprieve_remember_' || conoid, '~reprieve_lose_' || conoid] LOOP
+        IF EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = parent AND g.tgname = name) THEN
+            EXECUTE format('DROP TRIGGER %I ON %s', name, reprieve.qualified(parent));
+        END IF;
+    END LOOP;
 END $$;

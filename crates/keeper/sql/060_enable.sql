@@ -169,6 +169,11 @@ DECLARE
     hard text;
     any_reason text;
 BEGIN
+    IF requested = 'cascade' THEN
+        mode := 'bin';
+        reason := coalesce(format('a cascade from %s reaches it', reprieve.reached_from(relid)), 'no cascade reaches it any more');
+        RETURN;
+    END IF;
     IF requested NOT IN ('auto', 'mark', 'bin') OR requested IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('unknown mode "%s"', requested), HINT = 'Modes are auto, mark and bin.';
     END IF;
@@ -196,7 +201,8 @@ CREATE OR REPLACE FUNCTION reprieve.judge_v1(relation regclass)
 RETURNS TABLE (table_name text, mode text, reason text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RETURN QUERY SELECT reprieve.qualified(relation), coalesce(d.mode, 'none'), coalesce(d.reason, 'it ' || reprieve.refuses(relation))
+    RETURN QUERY SELECT reprieve.qualified(relation), coalesce(d.mode, 'none'),
+                        coalesce(d.reason || coalesce('; ' || reprieve.caution(relation), ''), 'it ' || reprieve.refuses(relation))
     FROM (SELECT reprieve.refuses(relation) AS no) AS r LEFT JOIN LATERAL reprieve.decide(relation, 'auto') AS d ON r.no IS NULL;
 END $$;
 
@@ -328,7 +334,8 @@ BEGIN
     PERFORM reprieve.follow_schema(ARRAY[relid]);
 END $$;
 
--- Enables soft delete on a table. `auto` marks only where that is exact, and says why not.
+-- Enables soft delete on a table, `auto` marks only where that is exact, and says why not; takes in the tables that
+-- its cascades reach. `cascade` is for tables that are taken in. The table comes first.
 CREATE OR REPLACE FUNCTION reprieve.enable_v1(relation regclass, requested text DEFAULT 'auto')
 RETURNS TABLE (table_name text, mode text, reason text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -337,6 +344,7 @@ DECLARE
     verdict record;
     no text := reprieve.refuses(relation);
     member oid;
+    family oid[] := ARRAY[relation];
 BEGIN
     -- The event trigger must not reconcile what is half done.
     PERFORM set_config('reprieve.reconciling', '1', true);
@@ -344,18 +352,24 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = '42809', MESSAGE = format('%s %s', reprieve.qualified(relation), no);
     END IF;
     requested := lower(requested);
+    IF requested = 'cascade' AND reprieve.reached_from(relation) IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('no cascade of an enabled table reaches %s', reprieve.qualified(relation));
+    END IF;
     SELECT d.* INTO verdict FROM reprieve.decide(relation, requested) AS d;
     PERFORM reprieve.remember_disabled(relation, false);
     PERFORM reprieve.set_mode(relation, requested, verdict.mode, verdict.reason);
     -- A delete on the root does not fire the statement triggers of its members, nor the reverse.
     FOR member IN SELECT m.relid FROM reprieve.members(relation) AS m LOOP
         PERFORM reprieve.set_mode(member, requested, 'bin', (SELECT d.reason FROM reprieve.decide(member, 'auto') AS d));
+        family := family || member;
     END LOOP;
     INSERT INTO reprieve.acts (verb, target, result)
     VALUES ('enable', reprieve.qualified(relation), jsonb_build_object('mode', verdict.mode, 'reason', verdict.reason));
+    family := relation || reprieve.take_in(family);
     PERFORM reprieve.publish(), reprieve.advance_v1();
     PERFORM set_config('reprieve.reconciling', '', true);
-    RETURN QUERY SELECT reprieve.qualified(relation), verdict.mode, verdict.reason;
+    RETURN QUERY SELECT reprieve.qualified(t.relid), t.mode, concat_ws('; ', t.reason, reprieve.caution(t.relid))
+                 FROM unnest(family) WITH ORDINALITY AS f(relid, place) JOIN reprieve.tables t USING (relid) ORDER BY f.place;
 END $$;
 
 -- The other members of a partition tree or inheritance hierarchy, downwards.
@@ -403,6 +417,9 @@ BEGIN
         PERFORM reprieve.remove_marks(member, 'disable');
         DELETE FROM reprieve.tables t WHERE t.relid = member;
     END LOOP;
+    PERFORM reprieve.let_go();
+    -- Tables whose cascades lead here lose rows from now on.
+    PERFORM reprieve.follow_schema(ARRAY[relation]);
     INSERT INTO reprieve.acts (verb, target, result)
     VALUES ('disable', reprieve.qualified(relation), jsonb_build_object('to_graveyard', moved));
     PERFORM reprieve.publish();

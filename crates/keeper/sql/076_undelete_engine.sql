@@ -237,7 +237,8 @@ CREATE OR REPLACE FUNCTION reprieve.undelete_verdict(ids bigint[], act xid8, by_
 RETURNS TABLE(table_name text, restored bigint, relinked bigint, skipped bigint, verdict text, detail text)
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     WITH ledger AS (
-        SELECT reprieve.root_of(d.relid) AS relid, sum(d.rows - d.restored)::bigint AS missing
+        SELECT reprieve.root_of(d.relid) AS relid, sum(d.rows - d.restored - d.discarded)::bigint AS missing,
+               sum(d.discarded)::bigint AS discarded, bool_or(d.uncounted) AS uncounted
           FROM reprieve.deletion_tables d WHERE d.deletion_id = ANY (ids) AND NOT by_row GROUP BY 1
     ), blocked AS (
         SELECT reprieve.root_of(p.relid) AS relid, count(*) AS n,
@@ -248,7 +249,10 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
                     || CASE WHEN b.n > 0 THEN ARRAY[format('%s row(s) left in the bin, the first: %s', b.n, b.example)] ELSE '{}' END
                     || CASE WHEN w.gone THEN ARRAY[format('the table is no more; %s row(s) of it are in the graveyard', w.graves)]
                             WHEN l.missing > coalesce(b.n, 0) THEN ARRAY[format('%s row(s) are no longer in the bin', l.missing - coalesce(b.n, 0))]
-                            ELSE '{}' END, '; ') AS detail
+                            ELSE '{}' END
+                    || CASE WHEN l.discarded > 0 THEN ARRAY[format('%s row(s) were not kept', l.discarded)] ELSE '{}' END
+                    || CASE WHEN l.uncounted THEN ARRAY['nobody counted what the delete did to it, and nothing of that was kept'] ELSE '{}' END,
+                    '; ') AS detail
           FROM reprieve.undelete_tables w LEFT JOIN ledger l USING (relid) LEFT JOIN blocked b USING (relid)
          WHERE w.act = $2
     )
@@ -274,6 +278,15 @@ BEGIN
     RETURN array_to_string(left_behind, ', ');
 END $$;
 
+-- Tables of which the same deletions took rows that nobody kept, other than those of the rows picked.
+CREATE OR REPLACE FUNCTION reprieve.undelete_lost(ids bigint[], act xid8) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(string_agg(DISTINCT format('%I.%I', d.schema_name, d.table_name), ', '), '')
+      FROM reprieve.deletion_tables d
+     WHERE d.deletion_id = ANY (ids) AND (d.discarded > 0 OR d.uncounted)
+       AND NOT EXISTS (SELECT FROM reprieve.undelete_tables w WHERE w.act = $2 AND w.relid = reprieve.root_of(d.relid))
+$$;
+
 -- Why there is nothing to restore: when the deletions were undone, and by whom.
 CREATE OR REPLACE FUNCTION reprieve.undelete_before(ids bigint[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -298,6 +311,7 @@ DECLARE
     lines jsonb;
     whole record;
     left_behind text := '';
+    lost text := '';
     done boolean := false;
 BEGIN
     -- What is done to triggers for a moment is no change of the schema. Not in a SET clause: only superusers
@@ -317,6 +331,9 @@ BEGIN
     IF by_row AND mode <> 'cascade' THEN
         left_behind := reprieve.undelete_left(ids, act);
     END IF;
+    IF by_row THEN
+        lost := reprieve.undelete_lost(ids, act);
+    END IF;
     IF NOT done THEN
         PERFORM reprieve.undelete_picked(ids, act, mode, by_row);
     END IF;
@@ -329,7 +346,8 @@ BEGIN
     SELECT count(*) FILTER (WHERE l.verdict <> 'COMPLETE') AS incomplete, coalesce(sum(l.restored), 0)::bigint AS restored,
            coalesce(sum(l.relinked), 0)::bigint AS relinked, coalesce(sum(l.skipped), 0)::bigint AS skipped,
            concat_ws('; ', string_agg(l.table_name || ': ' || l.detail, '; ') FILTER (WHERE l.detail <> ''),
-                     'still in the bin, went with these rows: ' || nullif(left_behind, '')) AS detail
+                     'still in the bin, went with these rows: ' || nullif(left_behind, ''),
+                     'the same deletions took rows that were not kept, of ' || nullif(lost, '')) AS detail
       INTO whole
       FROM jsonb_to_recordset(lines) AS l(table_name text, restored bigint, relinked bigint, skipped bigint, verdict text, detail text);
     PERFORM set_config('reprieve.reconciling', '', true);
@@ -343,5 +361,5 @@ BEGIN
     RETURN QUERY SELECT l.table_name, l.restored, l.relinked, l.skipped, l.verdict, l.detail
       FROM jsonb_to_recordset(lines) AS l(table_name text, restored bigint, relinked bigint, skipped bigint, verdict text, detail text);
     RETURN QUERY SELECT '(all)', whole.restored, whole.relinked, whole.skipped,
-        CASE WHEN whole.incomplete = 0 AND left_behind = '' THEN 'COMPLETE' ELSE 'INCOMPLETE' END, whole.detail;
+        CASE WHEN whole.incomplete = 0 AND left_behind = '' AND lost = '' THEN 'COMPLETE' ELSE 'INCOMPLETE' END, whole.detail;
 END $$;

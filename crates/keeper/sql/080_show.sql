@@ -38,7 +38,7 @@ CREATE OR REPLACE VIEW reprieve.show_tables AS
     SELECT coalesce(n.nspname::text, t.schema_name) AS schema, coalesce(c.relname::text, t.table_name) AS "table", t.mode,
            CASE WHEN c.oid IS NULL THEN 'dropped' WHEN t.mode = 'mark' AND NOT t.marking THEN 'preparing'
                 WHEN t.mode = 'mark' THEN 'marking' ELSE 'capturing' END AS state,
-           t.reason,
+           pg_catalog.concat_ws('; ', t.reason, reprieve.caution(t.relid)) AS reason,
            CASE WHEN c.reltuples >= 0 THEN greatest(c.reltuples::bigint - b.n, 0) END AS live_rows_estimate,
            b.n AS tombstones, g.n AS graveyard_rows,
            b.oldest AS oldest_tombstone

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::connection::{Keeper, column};
 use crate::error::KeeperError;
-use crate::tables::{Call, Progress, RequestedMode, Step, Target};
+use crate::tables::{Call, Progress, Step, Target};
 
 /// An index on less than this is built before anybody notices.
 const BIG_BYTES: i64 = 64 << 20;
@@ -20,13 +20,13 @@ impl Keeper {
     pub(crate) async fn prepare_index(
         &self,
         target: &Target,
-        mode: RequestedMode,
+        requested: &str,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<(), KeeperError> {
         let doing = format!("enabling {}", target.name);
         let sql = include_str!("queries/prepare.sql");
         let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
-            [&target.oid, &mode.as_str(), &BIG_BYTES];
+            [&target.oid, &requested, &BIG_BYTES];
         let plan = self.rows(&doing, sql, &parameters).await?;
         let Some(plan) = plan.first() else {
             return Ok(());

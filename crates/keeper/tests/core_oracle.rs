@@ -78,6 +78,7 @@ impl Side {
                 .rows(
                     "SELECT e.table_name, e.mode, e.reason FROM pg_class c, LATERAL reprieve.enable_v1(c.oid) e
                      WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace AND NOT c.relispartition
+                       AND e.table_name = reprieve.qualified(c.oid)
                      ORDER BY c.oid",
                 )
                 .await;

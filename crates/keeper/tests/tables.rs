@@ -57,6 +57,8 @@ async fn tables_are_enabled_by_name_and_glob() {
     let states = keeper
         .enable(&enable, RequestedMode::Auto, &mut |_| {})
         .await
+        .unwrap()
+        .all()
         .unwrap();
     let seen: Vec<_> = states
         .iter()
@@ -99,6 +101,8 @@ async fn tables_are_enabled_by_name_and_glob() {
     let again = keeper
         .enable(&enable, RequestedMode::Auto, &mut |_| {})
         .await
+        .unwrap()
+        .all()
         .unwrap();
     assert_eq!(again, states);
     let missing = keeper
@@ -118,6 +122,8 @@ async fn disabling_hides_nothing_and_loses_nothing() {
     keeper
         .enable(&every, RequestedMode::Auto, &mut |_| {})
         .await
+        .unwrap()
+        .all()
         .unwrap();
     database.run(&marking_delete("id <= 30")).await;
     assert_eq!(database.rows("SELECT count(*) FROM orders").await, ["100"]);
@@ -177,6 +183,8 @@ async fn a_locked_table_is_tried_again_and_others_get_their_turn() {
     let states = keeper
         .enable(&enable, RequestedMode::Auto, &mut note)
         .await
+        .unwrap()
+        .all()
         .unwrap();
     release.await.unwrap();
     assert!(states[0].marking);
@@ -227,7 +235,7 @@ async fn the_index_of_a_big_table_is_built_while_others_write() {
     tokio::time::sleep(Duration::from_millis(700)).await;
     old.batch_execute("COMMIT").await.unwrap();
     let (keeper, states, steps) = enabling.await.unwrap();
-    assert!(states.unwrap()[0].marking);
+    assert!(states.unwrap().all().unwrap()[0].marking);
     assert!(
         steps
             .iter()
@@ -258,6 +266,8 @@ async fn marking_waits_for_a_sidecar_and_not_for_a_dead_one() {
         keeper
             .enable(&enable, RequestedMode::Auto, &mut |_| {})
             .await
+            .unwrap()
+            .all()
             .unwrap();
         keeper
     });
@@ -275,6 +285,8 @@ async fn marking_waits_for_a_sidecar_and_not_for_a_dead_one() {
     let states = keeper
         .enable(&enable, RequestedMode::Auto, &mut |_| {})
         .await
+        .unwrap()
+        .all()
         .unwrap();
     assert!(states[0].marking);
     assert!(
@@ -299,13 +311,26 @@ async fn configured_patterns_decide_about_existing_and_new_tables() {
         bin: patterns(&["*.orders"]),
     };
     keeper.set_table_settings(&settings).await.unwrap();
-    let states = keeper.enable_configured(&mut |_| {}).await.unwrap();
+    let states = keeper
+        .enable_configured(&mut |_| {})
+        .await
+        .unwrap()
+        .all()
+        .unwrap();
     let seen: Vec<_> = states
         .iter()
         .map(|s| (s.table.as_str(), s.mode.as_str()))
         .collect();
     assert_eq!(seen, [("public.orders", "bin")]);
-    assert_eq!(keeper.enable_configured(&mut |_| {}).await.unwrap(), []);
+    assert_eq!(
+        keeper
+            .enable_configured(&mut |_| {})
+            .await
+            .unwrap()
+            .all()
+            .unwrap(),
+        []
+    );
     // The event trigger: this role is a superuser.
     database
         .run("CREATE TABLE later (id int PRIMARY KEY)")
@@ -332,6 +357,8 @@ async fn the_doctor_names_what_reads_deleted_rows() {
     keeper
         .enable(&enable, RequestedMode::Mark, &mut |_| {})
         .await
+        .unwrap()
+        .all()
         .unwrap();
     let findings = keeper.doctor().await.unwrap();
     let text = format!("{findings:#?}");

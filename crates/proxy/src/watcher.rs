@@ -309,8 +309,8 @@ async fn enable(settings: Arc<KeeperSettings>, database: String, users: watch::R
             keeper.enable_configured(&mut |_| {}).await
         };
         match run.await {
-            Ok(states) => {
-                for state in states {
+            Ok(enabled) => {
+                for state in enabled.states {
                     let (table, mode) = (state.table, state.mode);
                     tracing::info!(
                         database,
@@ -320,7 +320,17 @@ async fn enable(settings: Arc<KeeperSettings>, database: String, users: watch::R
                         "table enabled"
                     );
                 }
-                return;
+                for failed in &enabled.failed {
+                    let (table, error) = (&failed.table, &failed.error);
+                    tracing::warn!(database, table, %error, hint = error.hint(), "table not enabled");
+                }
+                if !enabled
+                    .failed
+                    .iter()
+                    .any(|failed| failed.error.is_transient())
+                {
+                    return;
+                }
             }
             Err(error) if error.is_transient() => {
                 tracing::warn!(database, %error, "tables.enable is applied again soon");

@@ -90,12 +90,23 @@ pub async fn enable(
         ModeFlag::Mark => RequestedMode::Mark,
         ModeFlag::Bin => RequestedMode::Bin,
     };
-    let states = keeper
+    let enabled = keeper
         .enable(tables, mode, &mut show)
         .await
         .map_err(|error| told(&error))?;
-    say_states(&states);
-    Ok(ExitCode::SUCCESS)
+    say_states(&enabled.states);
+    for failed in &enabled.failed {
+        tell(&format!(
+            "{} not enabled: {}",
+            failed.table,
+            told(&failed.error)
+        ));
+    }
+    Ok(if enabled.failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 pub async fn disable(sources: &Sources, flag: &DatabaseFlag, tables: &[String]) -> Outcome {

@@ -34,6 +34,10 @@ WITH enabled AS (
                || ' (' || reason || ')', NULL
     FROM enabled WHERE oid IS NOT NULL AND (mode = 'bin' OR marking)
     UNION ALL
+    SELECT 1, 'table ' || name, c.text,
+           'enable the tables named here too (`reprieve enable`), or give the keeper''s role the rights of their owners'
+    FROM enabled, LATERAL (SELECT reprieve.caution(enabled.oid)) AS c(text) WHERE oid IS NOT NULL AND c.text IS NOT NULL
+    UNION ALL
     SELECT 1, 'table ' || name, 'does not mark yet: a running sidecar has not followed, or enabling was interrupted',
            format('run `reprieve enable %s` again; SELECT * FROM reprieve.proxies shows the sidecars', name)
     FROM marked WHERE NOT marking

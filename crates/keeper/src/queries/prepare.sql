@@ -7,10 +7,12 @@ SELECT target,
                ALTER TABLE %s ADD COLUMN deleted_at timestamptz, ADD COLUMN deletion_id bigint;
                ANALYZE %1$s (deleted_at, deletion_id);
                INSERT INTO reprieve.tables (relid, schema_name, table_name, mode, requested, reason, signature)
-               VALUES (%s, %L, %L, ''mark'', %L, %L, ''preparing'');
+               VALUES (%s, %L, %L, ''mark'', %L, %L, ''preparing'')
+               ON CONFLICT (relid) DO UPDATE SET mode = excluded.mode, requested = excluded.requested,
+                   reason = excluded.reason, signature = excluded.signature;
                SELECT reprieve.mirror_grants(%2$s), reprieve.publish()',
               target, oid, schema_name, table_name, $2::text, reason) AS add_columns,
-       known IS NULL AS needs_columns,
+       known IS DISTINCT FROM 'preparing' AS needs_columns,
        format('CREATE UNIQUE INDEX CONCURRENTLY %I ON %s (deletion_id, %s)', index_name, target, key_list) AS create_index
 FROM (
     SELECT c.oid, reprieve.qualified(c.oid) AS target, n.nspname AS schema_name, c.relname AS table_name,
@@ -24,6 +26,6 @@ FROM (
     LEFT JOIN reprieve.tables t ON t.relid = c.oid
     CROSS JOIN LATERAL reprieve.decide(c.oid, $2) AS d
     WHERE c.oid = $1 AND c.relkind = 'r' AND pg_relation_size(c.oid) >= $3::bigint
-      AND (t.relid IS NULL OR t.signature = 'preparing')
+      AND (t.relid IS NULL OR t.mode = 'bin' OR t.signature = 'preparing')
 ) AS big
 WHERE mode = 'mark'

@@ -23,7 +23,8 @@ pub async fn database(name: &str, schema: &str, enabled: &[(&str, &str)]) -> Dat
                 "SELECT mode FROM reprieve.enable_v1('{table}', '{mode}')"
             ))
             .await;
-        assert_eq!(got, [*mode], "{table}");
+        // Tables that were taken in come behind.
+        assert_eq!(got[0], *mode, "{table}");
     }
     database.run("SELECT reprieve.advance_v1()").await;
     database

@@ -147,6 +147,7 @@ async fn protect(cluster: &PrivateCluster, screen: &mut Screen) -> Result<Server
     let states = keeper
         .enable(&patterns, mode, &mut |_| {})
         .await
+        .and_then(keeper::Enabled::all)
         .map_err(blame)?;
     screen.timed(&format!("{} tables enabled", states.len()), began.elapsed());
     for state in &states {
