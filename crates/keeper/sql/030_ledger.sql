@@ -281,6 +281,7 @@ DECLARE
     taken bigint;
     marked boolean := EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = TG_RELID AND t.mode = 'mark');
 BEGIN
+    PERFORM reprieve.truncate_along(TG_RELID);
     IF NOT reprieve.truncate_fits(TG_RELID) THEN
         PERFORM reprieve.discard(TG_RELID, marked);
         RETURN NULL;

@@ -46,7 +46,7 @@ DECLARE
     trouble text;
 BEGIN
     LOOP
-        SELECT r.relid INTO next FROM reprieve.reached(start || taken) AS r WHERE r.relid <> ALL (failed) LIMIT 1;
+        SELECT r.relid INTO next FROM reprieve.reached(CASE WHEN start IS NOT NULL THEN start || taken END) AS r WHERE r.relid <> ALL (failed) LIMIT 1;
         EXIT WHEN NOT FOUND;
         BEGIN
             PERFORM reprieve.take_in_one(next);
@@ -113,17 +113,29 @@ EXCEPTION WHEN OTHERS THEN
     RETURN false;
 END $$;
 
+-- Tables that are not enabled and whose rows go along with rows of a table that is not enabled either.
+CREATE OR REPLACE FUNCTION reprieve.goes_along(relid oid) RETURNS TABLE (child oid, parent oid)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE lost(child, parent) AS (
+        SELECT k.child, k.parent FROM reprieve.cascades k WHERE k.parent = $1 AND k.child NOT IN (SELECT t.relid FROM reprieve.tables t)
+        UNION
+        SELECT k.child, k.parent FROM lost JOIN reprieve.cascades k ON k.parent = lost.child
+        WHERE k.child NOT IN (SELECT t.relid FROM reprieve.tables t)
+    ) SELECT lost.child, min(lost.parent) FROM lost WHERE lost.child <> $1 GROUP BY 1
+$$;
+
 -- Tables whose rows go along with rows of an enabled table and are not kept, and why. Nothing is taken in beyond a
 -- table that is left out: its rows could not come back without it.
 CREATE OR REPLACE FUNCTION reprieve.unkept(relid oid) RETURNS TABLE (child oid, why text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    WITH RECURSIVE lost(child, why) AS (
-        SELECT k.child, o.why FROM reprieve.cascades k, LATERAL reprieve.left_out(k.child) AS o(why)
-        WHERE k.parent = $1 AND o.why IS NOT NULL
-        UNION
-        SELECT k.child, format('goes along with %s', reprieve.qualified(k.parent)) FROM lost JOIN reprieve.cascades k ON k.parent = lost.child
-        WHERE k.child NOT IN (SELECT t.relid FROM reprieve.tables t) AND k.child <> $1
-    ) SELECT DISTINCT ON (lost.child) lost.child, lost.why FROM lost ORDER BY lost.child, lost.why LIKE 'goes along%', lost.why
+    WITH direct AS MATERIALIZED (
+        SELECT k.child, reprieve.left_out(k.child) AS why FROM reprieve.cascades k WHERE k.parent = $1
+    ), lost AS (
+        SELECT d.child, d.why, 1 AS distance FROM direct d WHERE d.why IS NOT NULL
+        UNION ALL
+        SELECT g.child, format('goes along with %s', reprieve.qualified(g.parent)), 2
+        FROM direct d, LATERAL reprieve.goes_along(d.child) AS g WHERE d.why IS NOT NULL AND g.child <> $1
+    ) SELECT DISTINCT ON (lost.child) lost.child, lost.why FROM lost ORDER BY lost.child, lost.distance, lost.why
 $$;
 
 -- What a DBA must know of an enabled table, beyond the reason of its mode; NULL if there is nothing.
@@ -148,7 +160,7 @@ BEGIN
     IF n > 0 THEN
         PERFORM reprieve.count_deletion(id, relid, n, 0);
         UPDATE reprieve.deletion_tables d SET discarded = d.discarded + n WHERE d.deletion_id = id AND d.relid = relid;
-        PERFORM reprieve.note_uncounted(id, u.child) FROM reprieve.unkept(relid) AS u;
+        PERFORM reprieve.note_uncounted(id, g.child) FROM reprieve.goes_along(relid) AS g;
     END IF;
 END $$;
 
@@ -160,6 +172,13 @@ BEGIN
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = note_uncounted.relid
     ON CONFLICT ON CONSTRAINT deletion_tables_pkey DO UPDATE SET uncounted = true WHERE NOT t.uncounted;
 END $$;
+
+-- True if the keeper sees every row of a table.
+CREATE OR REPLACE FUNCTION reprieve.readable(relid oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT has_table_privilege($1, 'SELECT') AND has_schema_privilege(c.relnamespace, 'USAGE') AND NOT row_security_active($1)
+    FROM pg_class c WHERE c.oid = $1
+$$;
 
 -- BEFORE DELETE ROW of an enabled table: rows of a table that is not enabled are about to go along. Where the keeper may
 -- not read them, the ledger says that nobody counted.
@@ -173,8 +192,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN OLD;
     END IF;
-    IF NOT has_table_privilege(link.child, 'SELECT') OR row_security_active(link.child)
-       OR NOT (SELECT has_schema_privilege(c.relnamespace, 'USAGE') FROM pg_class c WHERE c.oid = link.child) THEN
+    IF NOT reprieve.readable(link.child) THEN
         -- A tombstone that is evicted takes nothing along.
         IF reprieve.has_marks(TG_RELID) AND to_jsonb(OLD) -> 'deletion_id' <> 'null' THEN
             RETURN OLD;
@@ -188,4 +206,37 @@ BEGIN
         PERFORM reprieve.count_lost(reprieve.begin_deletion_v1(NULL), link.child, lost);
     END IF;
     RETURN OLD;
+END $$;
+
+-- TRUNCATE of an enabled table empties every table that refers to it, whatever the foreign key says. Rows of those that
+-- are not enabled go to the graveyard, or are counted as lost, once for each deletion.
+CREATE OR REPLACE FUNCTION reprieve.truncate_along(relid oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    along oid;
+    id bigint;
+    taken bigint;
+BEGIN
+    FOR along IN
+        WITH RECURSIVE referring(child) AS (
+            SELECT x.conrelid FROM pg_constraint x WHERE x.contype = 'f' AND x.confrelid = truncate_along.relid
+            UNION
+            SELECT x.conrelid FROM referring r JOIN pg_constraint x ON x.contype = 'f' AND x.confrelid = r.child
+        ) SELECT r.child FROM referring r WHERE r.child NOT IN (SELECT t.relid FROM reprieve.tables t) LOOP
+        CONTINUE WHEN EXISTS (SELECT FROM reprieve.deletion_tables d WHERE d.deletion_id = reprieve.open_deletion() AND d.relid = along);
+        IF NOT reprieve.readable(along) THEN
+            id := reprieve.begin_deletion_v1(NULL);
+            PERFORM reprieve.open_ledger(id), reprieve.note_uncounted(id, along);
+            CONTINUE;
+        END IF;
+        EXECUTE format('SELECT count(*) FROM ONLY %s', reprieve.qualified(along)) INTO taken;
+        CONTINUE WHEN taken = 0;
+        id := reprieve.begin_deletion_v1(NULL);
+        IF reprieve.left_out(along) IS NULL AND reprieve.truncate_fits(along) THEN
+            EXECUTE reprieve.bury_sql(along, format('ONLY %s o', reprieve.qualified(along))) USING id, 'truncate'::text;
+            PERFORM reprieve.count_deletion(id, along, taken, 0);
+        ELSE
+            PERFORM reprieve.count_lost(id, along, taken);
+        END IF;
+    END LOOP;
 END $$;

@@ -182,8 +182,7 @@ $$;
 -- SQL for how a row is called in messages: (id)=(5), by its primary key, or else by its place.
 CREATE OR REPLACE FUNCTION reprieve.row_name(relid oid, alias text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(reprieve.tuple_name(reprieve.primary_key($1), reprieve.primary_key($1), alias),
-                    reprieve.tuple_name('{ctid}', '{ctid}', alias))
+    SELECT reprieve.tuple_name(k, k, alias) FROM coalesce(reprieve.primary_key($1), '{ctid}') AS k
 $$;
 
 -- How a graveyard row is called in messages.
