@@ -123,6 +123,7 @@ pub struct Catalog {
     server_version: u32,
     /// By name, then by schema: most lookups end at the first level.
     by_name: HashMap<String, HashMap<String, Option<Arc<Table>>>>,
+    enabled: usize,
     marked: usize,
     /// Names of hidden columns: two, as a rule.
     hidden: BTreeSet<String>,
@@ -138,6 +139,7 @@ impl Catalog {
     pub fn from_json(text: &str) -> Result<Self, CatalogError> {
         let document: Document = serde_json::from_str(text)?;
         let mut by_name: HashMap<String, HashMap<String, Option<Arc<Table>>>> = HashMap::new();
+        let enabled = document.tables.len();
         let mut marked = 0;
         let mut hidden = BTreeSet::new();
         for (schema, name) in document.shadows {
@@ -158,6 +160,7 @@ impl Catalog {
             generation: Generation(hasher.finish()),
             server_version: document.server,
             by_name,
+            enabled,
             marked,
             hidden,
         })
@@ -175,6 +178,11 @@ impl Catalog {
     /// True if no table is marked: then no statement needs a change.
     pub fn is_transparent(&self) -> bool {
         self.marked == 0
+    }
+
+    /// True if a table is enabled: then queries of the system catalogs leave out what is ours.
+    pub fn cloaks(&self) -> bool {
+        self.enabled > 0
     }
 
     /// True if an enabled table bears this folded name in some schema: the cheap test that lets

@@ -1,5 +1,5 @@
 //! The first look at a query text: statements, what they change in the session, and whether one of
-//! them may concern a marked table. Most texts end here, unparsed.
+//! them may concern a marked table or read the system catalogs. Most texts end here, unparsed.
 
 mod head;
 
@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use catalog::Catalog;
 
+use crate::cloak;
 use crate::lex::{LexError, Lexer, Token, TokenKind, Tokens};
 use crate::parse::{Unparsed, with_statement};
 use crate::plan::{Effect, Plan, Reply, Statement};
@@ -34,11 +35,21 @@ struct Concern<'t> {
     offset: usize,
     /// Start of an earlier statement of the text that may change what names mean here.
     after: Option<usize>,
-    /// It touches no rows through us, but names one of our columns: it is not parsed.
-    defines: bool,
+    why: Why,
     /// Its tokens; `None` where so many went by before it was known to concern us that they were
     /// not kept.
     tokens: Option<Tokens<'t>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// It may read or write rows of a marked table.
+    Rows,
+    /// It touches no rows through us, but names one of our columns: it is not parsed.
+    Defines,
+    /// It names system relations only. What is ours in them is left out where that can be done; it
+    /// is sent in any case.
+    System,
 }
 
 /// Why what was read may not be what the server reads.
@@ -63,6 +74,7 @@ pub fn scan<'t>(
         catalog,
         encoding,
         transparent: catalog.is_transparent(),
+        cloaks: catalog.cloaks(),
         found: Scanned {
             text,
             standard_conforming_strings,
@@ -72,7 +84,8 @@ pub fn scan<'t>(
         },
         head: Head::default(),
         unsettled: None,
-        tokens: (!catalog.is_transparent())
+        tokens: catalog
+            .cloaks()
             .then(|| Tokens::none(text, standard_conforming_strings)),
     };
     let mut lexer = Lexer::new(text, standard_conforming_strings);
@@ -90,7 +103,10 @@ struct Scanner<'t, 'c> {
     text: &'t [u8],
     catalog: &'c Catalog,
     encoding: ClientEncoding,
+    /// No table is marked.
     transparent: bool,
+    /// Some table is enabled.
+    cloaks: bool,
     found: Scanned<'t>,
     head: Head,
     /// The first statement that may change what the names behind it mean.
@@ -110,6 +126,9 @@ impl<'t> Scanner<'t, '_> {
         if !self.transparent && self.head.first_name.is_none() && self.may_name_ours(token) {
             self.head.first_name = Some(token.start as usize);
         }
+        if self.cloaks && self.head.first_system.is_none() && self.may_name_system(token) {
+            self.head.first_system = Some(token.start as usize);
+        }
         if !self.transparent && !self.head.names_hidden && self.may_be_hidden(token) {
             self.head.names_hidden = true;
         }
@@ -119,7 +138,8 @@ impl<'t> Scanner<'t, '_> {
 
     fn keep(&mut self, token: Token) {
         if let Some(tokens) = &mut self.tokens {
-            let worthless = self.head.first_name.is_none() && tokens.len() >= UNNAMED_TOKENS_MAX;
+            let unnamed = self.head.first_name.is_none() && self.head.first_system.is_none();
+            let worthless = unnamed && tokens.len() >= UNNAMED_TOKENS_MAX;
             if worthless || tokens.push(token).is_err() {
                 self.tokens = None;
             }
@@ -133,6 +153,17 @@ impl<'t> Scanner<'t, '_> {
         match token.kind {
             TokenKind::Word => hidden.any(|name| name.eq_ignore_ascii_case(bytes)),
             TokenKind::QuotedIdentifier => hidden.any(|name| *name == bytes[1..bytes.len() - 1]),
+            TokenKind::UnicodeIdentifier => true,
+            _ => false,
+        }
+    }
+
+    /// True if the token is the name of a system relation in which things of ours stand, or may be.
+    fn may_name_system(&self, token: Token) -> bool {
+        let bytes = &self.text[token.range()];
+        match token.kind {
+            TokenKind::Word => cloak::may_name(bytes),
+            TokenKind::QuotedIdentifier => cloak::may_name(&bytes[1..bytes.len() - 1]),
             TokenKind::UnicodeIdentifier => true,
             _ => false,
         }
@@ -192,18 +223,24 @@ impl<'t> Scanner<'t, '_> {
             passes,
             unsettles,
         } = head.verdict(self.text);
-        if let (Some(offset), false) = (head.first_name, passes && !head.names_hidden) {
+        let concern = match (head.first_name, head.first_system) {
+            (Some(offset), _) if !passes => Some((offset, Why::Rows)),
+            (Some(offset), _) if head.names_hidden => Some((offset, Why::Defines)),
+            (None, Some(offset)) if !passes => Some((offset, Why::System)),
+            _ => None,
+        };
+        if let Some((offset, why)) = concern {
             self.found.concerns.push(Concern {
                 statement: self.found.statements.len(),
                 offset,
                 after: self.unsettled,
-                defines: passes,
+                why,
                 tokens: self.tokens.take(),
             });
         }
         match &mut self.tokens {
             Some(tokens) => tokens.clear(),
-            None if self.transparent => {}
+            None if !self.cloaks => {}
             None => {
                 let strings = self.found.standard_conforming_strings;
                 self.tokens = Some(Tokens::none(self.text, strings));
@@ -221,15 +258,16 @@ impl<'t> Scanner<'t, '_> {
 
     fn finish(mut self, outcome: Result<(), LexError>) -> Scanned<'t> {
         self.end_statement();
-        if self.transparent {
+        if !self.cloaks {
             return self.found;
         }
         if self.encoding == ClientEncoding::Unsafe
-            && (!self.text.is_ascii() || !self.found.concerns.is_empty())
+            && (!self.text.is_ascii() || self.found.must_be_read())
         {
             // A backslash may be the tail of a character: where strings end is a guess.
             self.found.concerns.clear();
-            self.found.doubt = self.mentions_ours().then_some(Doubt::Encoding);
+            let doubt = !self.transparent && self.mentions_ours();
+            self.found.doubt = doubt.then_some(Doubt::Encoding);
             return self.found;
         }
         match outcome {
@@ -240,6 +278,7 @@ impl<'t> Scanner<'t, '_> {
                 | LexError::EmptyIdentifier { .. }
                 | LexError::TooLong,
             ) => self.found.concerns.clear(),
+            Err(LexError::UnicodeEscape { .. }) if self.transparent => self.found.concerns.clear(),
             Err(LexError::UnicodeEscape { offset }) => {
                 self.found.doubt = Some(Doubt::Lexer { offset });
             }
@@ -274,6 +313,13 @@ impl<'t> Scanned<'t> {
     /// the client's own bytes.
     pub fn concerns_us(&self) -> bool {
         !self.concerns.is_empty() || self.doubt.is_some()
+    }
+
+    /// True if a statement may concern a marked table. False with [`concerns_us`](Self::concerns_us):
+    /// at worst, the client's own bytes may be sent as they are.
+    pub fn must_be_read(&self) -> bool {
+        let is_rows = |concern: &Concern<'_>| concern.why != Why::System;
+        self.doubt.is_some() || self.concerns.iter().any(is_rows)
     }
 
     /// In order, empty ones left out. Replies are only known from the plan where there is a concern.
@@ -311,17 +357,24 @@ impl<'t> Scanned<'t> {
             None => {}
         }
         for concern in &self.concerns {
-            if let Some(earlier) = concern.after
-                && !(concern.defines && self.definition(concern, scope).is_ok())
-            {
-                return Err(refusal::after_change(concern.offset, earlier));
+            if let Some(earlier) = concern.after {
+                match concern.why {
+                    Why::System => {}
+                    Why::Defines if self.definition(concern, scope).is_ok() => {}
+                    Why::Rows | Why::Defines => {
+                        return Err(refusal::after_change(concern.offset, earlier));
+                    }
+                }
             }
             plan.depends_on_scope = true;
             let Some(statement) = plan.statements.get_mut(concern.statement) else {
                 continue;
             };
-            let reply = self.walk(statement.range.clone(), concern, scope, &mut plan.edits)?;
-            statement.reply = reply;
+            match self.walk(statement.range.clone(), concern, scope, &mut plan.edits) {
+                Ok(reply) => statement.reply = reply,
+                Err(_) if concern.why == Why::System => {}
+                Err(refusal) => return Err(refusal),
+            }
             if let Effect::Prepare {
                 reply: prepared, ..
             } = &mut statement.effect
@@ -363,7 +416,7 @@ impl<'t> Scanned<'t> {
         scope: &Scope<'_>,
         edits: &mut Edits,
     ) -> Result<Reply, Refusal> {
-        if concern.defines {
+        if concern.why == Why::Defines {
             return self.definition(concern, scope);
         }
         let tokens = self.tokens(range, concern)?;

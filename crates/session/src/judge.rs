@@ -147,14 +147,14 @@ impl Session {
     /// The plan of a text that was seen before, without reading it again.
     fn planned_before(&self, text: &[u8], catalog: &Catalog, flags: Flags) -> Option<Arc<Planned>> {
         let is_plain = self.port == Port::App && self.status != TransactionStatus::Failed;
-        if !is_plain || catalog.is_transparent() {
+        if !is_plain || !catalog.cloaks() {
             return None;
         }
         let path = self.scope.known()?;
         reading::known(text, catalog, path, flags, &*self.host)
     }
 
-    /// A text that names a marked table.
+    /// A text that names a marked table, or a system relation in which things of ours stand.
     fn judge_ours(
         &mut self,
         reading: &Reading<'_>,
@@ -170,6 +170,9 @@ impl Session {
         // one nobody can be asked.
         let is_unknown = is_failed && self.scope.known().is_none();
         if goes_on && (is_unknown || self.scope.is_touched() || self.changes.may_be_undone()) {
+            if !reading.scanned.must_be_read() {
+                return Ok(Judgement::Untouched(reading.untouched(catalog)));
+            }
             return Ok(Judgement::Refused(
                 refusals::behind_transaction_end().into(),
             ));

@@ -16,6 +16,8 @@ pub(super) struct Head {
     end: usize,
     /// Offset of the first name of a marked table.
     pub first_name: Option<usize>,
+    /// Offset of the first name of a system relation in which things of ours stand.
+    pub first_system: Option<usize>,
     /// True if one of our columns' names occurs.
     pub names_hidden: bool,
     /// Open parentheses: `CREATE RULE ... DO (a; b)` is one statement.

@@ -218,6 +218,7 @@ impl Walk<'_> {
             exposed: Some(name),
             qualifier: reference.start..reference.start,
             table: table.clone(),
+            cloak: None,
             bin_width: None,
             reference: reference.clone(),
             alias: reference.end..reference.end,

@@ -30,6 +30,7 @@ impl Walk<'_> {
     pub(super) fn emit(&mut self) -> Result<(), Refusal> {
         for entry in 0..self.entries.len() {
             self.decide(entry)?;
+            self.decide_cloak(entry);
         }
         for level in 0..self.levels.len() {
             self.decide_stars(level)?;
@@ -108,6 +109,12 @@ impl Walk<'_> {
         if entry.uses.system.is_some() {
             return Some("but a system column such as ctid is used");
         }
+        self.cannot_stand_in(id)
+    }
+
+    /// Why a subquery with the same columns would not do.
+    pub(super) fn cannot_stand_in(&self, id: EntryId) -> Option<&'static str> {
+        let entry = &self.entries[id];
         if entry.uses.schema_qualified.is_some() {
             return Some("but a column is qualified with its schema");
         }
@@ -243,6 +250,7 @@ impl Walk<'_> {
             let entry = self.levels[level].entries[index];
             if self.wrapped[entry] {
                 self.emit_wrap(entry)?;
+                self.emit_cloak_wrap(entry)?;
             }
         }
         for index in 0..self.deletions.len() {
@@ -279,6 +287,7 @@ impl Walk<'_> {
                 predicates.push(self.predicate(&self.entries[entry])?);
             }
         }
+        predicates.extend(self.cloak_predicates(level, place)?);
         Ok(predicates.join(" AND "))
     }
 
@@ -375,7 +384,14 @@ impl Walk<'_> {
     fn emit_table_commands(&mut self) -> Result<(), Refusal> {
         for (keyword, id) in self.table_commands.clone() {
             let entry = &self.entries[id];
-            let (list, predicate) = (self.column_list(entry)?, self.predicate(entry)?);
+            let (list, predicate) = match (&entry.table, entry.cloak) {
+                (Some(_), _) => (self.column_list(entry)?, self.predicate(entry)?),
+                (None, Some(cloak)) => {
+                    let name = self.text(entry.qualifier.clone())?;
+                    ("*".into(), cloak.condition(&name))
+                }
+                (None, None) => continue,
+            };
             let last = entry.reference.end - 1;
             let space = if list.is_empty() { "" } else { " " };
             self.replace(keyword..keyword + 1, &format!("SELECT {list}{space}FROM"));

@@ -346,6 +346,7 @@ impl Walk<'_> {
             sample.end = end;
         }
         let table = self.resolve(&reference.name, ctes, kind)?;
+        let cloak = self.cloak(&reference.name, ctes, kind);
         let bin_width = self.bin_width(&reference.name, ctes);
         let qualifier = alias
             .name
@@ -355,6 +356,7 @@ impl Walk<'_> {
             exposed,
             qualifier,
             table,
+            cloak,
             bin_width,
             reference: reference.tokens,
             alias: alias.tokens,
@@ -380,6 +382,7 @@ impl Walk<'_> {
             exposed: exposed.and_then(|at| self.outline.name(at)),
             qualifier,
             table: None,
+            cloak: None,
             bin_width: None,
             reference: alias.tokens.start..alias.tokens.start,
             alias: alias.tokens.clone(),
@@ -449,6 +452,8 @@ impl Walk<'_> {
                 if entry.table.is_some() {
                     // Our columns bear the same name in both tables of a natural join.
                     entry.place = if merged { Place::Wrap } else { outer };
+                } else if entry.cloak.is_some() {
+                    entry.place = outer;
                 }
             }
             Node::Covered(join) => self.settle(join, Place::Wrap, true),

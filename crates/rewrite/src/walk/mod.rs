@@ -9,6 +9,7 @@
 //! relations in it, is held against the outline (`check`).
 
 mod check;
+mod cloak;
 mod definition;
 mod dml;
 mod emit;
@@ -61,7 +62,11 @@ pub(crate) fn statement(
     {
         return Err(walk.unread(token));
     }
-    if walk.entries.iter().any(|entry| entry.table.is_some()) {
+    if walk
+        .entries
+        .iter()
+        .any(|entry| entry.table.is_some() || entry.cloak.is_some())
+    {
         walk.wrapped = vec![false; walk.entries.len()];
         walk.rows_in_place = vec![false; walk.entries.len()];
         walk.resolve_names()?;
@@ -155,6 +160,8 @@ struct Walk<'a> {
     tag_is_theirs: bool,
     /// False for statements that name relations and return no rows of them.
     reads: bool,
+    /// What is read is kept as a definition, of a view: it must not depend on what is ours.
+    is_stored: bool,
     /// Where text beyond ASCII would have to be written, and the client's encoding is not UTF-8.
     beyond_ascii: Option<usize>,
 }
@@ -187,6 +194,7 @@ impl<'a> Walk<'a> {
             marked_top: false,
             tag_is_theirs: false,
             reads: true,
+            is_stored: false,
             beyond_ascii: None,
         })
     }

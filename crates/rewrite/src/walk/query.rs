@@ -247,7 +247,7 @@ impl Walk<'_> {
         }
         let (entry, _) = self.relation(reference, next, next, ctes, EntryKind::Source)?;
         self.entries[entry].place = Place::Filter;
-        if self.entries[entry].table.is_some() {
+        if self.entries[entry].table.is_some() || self.entries[entry].cloak.is_some() {
             self.table_commands.push((range.start, entry));
         }
         Ok(())

@@ -176,10 +176,11 @@ impl Walk<'_> {
                 let entry = &self.entries[entry];
                 entry.exposed.as_deref() == Some(name)
                     && entry.alias.is_empty()
-                    && entry
+                    && (entry
                         .table
                         .as_ref()
                         .is_some_and(|table| table.schema == schema)
+                        || entry.cloak.is_some_and(|cloak| cloak.schema == schema))
             })
         })
     }

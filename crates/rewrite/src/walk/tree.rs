@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use catalog::{Column, Table};
 
+use crate::cloak::Cloak;
+
 pub(super) type LevelId = usize;
 pub(super) type EntryId = usize;
 
@@ -63,6 +65,8 @@ pub(super) struct Entry {
     pub qualifier: Range<usize>,
     /// `None`: another relation, a function, a subquery.
     pub table: Option<Arc<Table>>,
+    /// A system relation in which things of ours stand.
+    pub cloak: Option<&'static Cloak>,
     /// How many columns it has, where it is a table in mode `bin`.
     pub bin_width: Option<usize>,
     /// `[ONLY] name [*]`, parentheses of ONLY included.

@@ -148,6 +148,7 @@ impl Walk<'_> {
             at += 1;
         }
         if self.outline.one_of(at, &["view", "table"]) {
+            self.is_stored = self.outline.word(at, "view");
             return self.create_as(range, at);
         }
         self.reads = false;

@@ -1,0 +1,162 @@
+//! System relations: what is ours in them does not exist for the client. Where that cannot be done
+//! exactly, they are left as they are: nothing is refused for their sake.
+
+use std::ops::Range;
+
+use catalog::Resolved;
+
+use crate::ClientEncoding;
+use crate::Refusal;
+use crate::cloak::Cloak;
+
+use super::Walk;
+use super::resolve::SYSTEM_COLUMNS;
+use super::tree::{Ctes, Entry, EntryId, EntryKind, LevelId, Place};
+
+/// The name of a system relation within the subquery that stands in its place.
+const INSIDE: &str = "reprieve_cloaked";
+
+impl Walk<'_> {
+    /// The system relation that a dotted name means, if things of ours stand in it.
+    pub(super) fn cloak(
+        &self,
+        name: &Range<usize>,
+        ctes: &Ctes,
+        kind: EntryKind,
+    ) -> Option<&'static Cloak> {
+        if kind != EntryKind::Source || self.is_stored {
+            return None;
+        }
+        let table = self.outline.name(name.end - 1)?;
+        if name.len() > 1 {
+            return Cloak::find(&self.outline.name(name.end - 3)?, &table);
+        }
+        if ctes.contains(&table) {
+            return None;
+        }
+        let path = self.scope.search_path;
+        for schema in &path.schemas {
+            if path.temp_schema.as_ref() == Some(schema) {
+                if path.temp_relations.contains(&table) {
+                    return None;
+                }
+                continue;
+            }
+            if let Some(cloak) = Cloak::find(schema, &table) {
+                return Some(cloak);
+            }
+            let known = self.scope.catalog.resolve(Some(schema), &table, path);
+            if known != Resolved::Other {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Whether a system relation becomes a subquery, or stays as it is.
+    pub(super) fn decide_cloak(&mut self, id: EntryId) {
+        let entry = &self.entries[id];
+        if entry.cloak.is_none() {
+            return;
+        }
+        let unwritable = entry.qualifier.clone().any(|token| {
+            let text = self.text_with_space(token..token + 1);
+            text.is_err()
+                || (self.scope.encoding != ClientEncoding::Utf8
+                    && text.is_ok_and(|text| !text.is_ascii()))
+        });
+        let wraps = entry.place == Place::Wrap || !entry.alias_columns.is_empty();
+        if unwritable || (wraps && !self.can_wrap_cloak(id)) {
+            self.entries[id].cloak = None;
+        } else if wraps {
+            self.wrapped[id] = true;
+        }
+    }
+
+    fn can_wrap_cloak(&self, id: EntryId) -> bool {
+        let entry = &self.entries[id];
+        if self.cannot_stand_in(id).is_some() {
+            return false;
+        }
+        // A subquery shows system columns as columns: then neither * nor the row would be the same.
+        let as_a_whole = !entry.uses.whole_row.is_empty() || self.is_starred(id);
+        entry.uses.system.is_none() || !as_a_whole
+    }
+
+    fn is_starred(&self, id: EntryId) -> bool {
+        (0..self.levels.len()).any(|level| {
+            let stars = &self.levels[level].stars;
+            stars
+                .iter()
+                .any(|star| self.starred(level, star).contains(&id))
+        })
+    }
+
+    /// The conditions that belong to one place.
+    pub(super) fn cloak_predicates(
+        &self,
+        level: LevelId,
+        place: Place,
+    ) -> Result<Vec<String>, Refusal> {
+        let mut predicates = Vec::new();
+        for &id in &self.levels[level].entries {
+            let entry = &self.entries[id];
+            if let Some(cloak) = entry.cloak.filter(|_| entry.place == place)
+                && !self.wrapped[id]
+            {
+                predicates.push(cloak.condition(&self.text(entry.qualifier.clone())?));
+            }
+        }
+        Ok(predicates)
+    }
+
+    /// Puts `(SELECT ... WHERE ...) AS alias` in the place of a system relation.
+    pub(super) fn emit_cloak_wrap(&mut self, id: EntryId) -> Result<(), Refusal> {
+        let Entry {
+            cloak: Some(cloak),
+            reference,
+            alias,
+            qualifier,
+            sample,
+            uses,
+            ..
+        } = &self.entries[id]
+        else {
+            return Ok(());
+        };
+        let mut list = String::new();
+        if cloak.stored && uses.system.is_some() {
+            for column in SYSTEM_COLUMNS {
+                list.push_str(column);
+                list.push_str(", ");
+            }
+        }
+        let condition = cloak.condition(INSIDE);
+        let name = self.text(qualifier.end - 1..qualifier.end)?;
+        let sampled = !sample.is_empty();
+        let alias_text = match (alias.is_empty(), sampled) {
+            (true, _) => format!(" AS {name}"),
+            (false, true) => format!(" {}", self.text_with_space(alias.clone())?),
+            (false, false) => String::new(),
+        };
+        let (start, alias) = (reference.start, alias.clone());
+        let (named, last) = (
+            reference.end - 1,
+            if sampled { sample.end } else { reference.end } - 1,
+        );
+        self.insert_before(start, &format!("(SELECT {list}* FROM "));
+        if sampled && !alias.is_empty() {
+            self.replace(alias, "");
+        }
+        if sampled {
+            self.insert_behind(named, &format!(" AS {INSIDE}"));
+            self.insert_behind(last, &format!(" WHERE {condition}){alias_text}"));
+        } else {
+            self.insert_behind(
+                last,
+                &format!(" AS {INSIDE} WHERE {condition}){alias_text}"),
+            );
+        }
+        Ok(())
+    }
+}
