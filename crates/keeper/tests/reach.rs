@@ -448,3 +448,43 @@ async fn enabling_goes_on_past_a_table_that_fails() {
         enabled.failed
     );
 }
+
+/// A large table that was taken in is marked like any other: columns first, then the index while others write.
+#[tokio::test]
+async fn a_table_in_the_bin_is_prepared_online_too() {
+    let schema = "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY, p_id int REFERENCES p ON DELETE CASCADE);
+        INSERT INTO p VALUES (1), (2); INSERT INTO c VALUES (1, 1), (2, 2)";
+    let db = database("reach_online", schema, &[("p", "bin")]).await;
+    let session = db.session().await;
+    let child: u32 = db.rows("SELECT 'c'::regclass::oid").await[0]
+        .parse()
+        .unwrap();
+    let prepare = include_str!("../src/queries/prepare.sql");
+    let plan = session
+        .query_one(prepare, &[&child, &"auto", &0_i64])
+        .await
+        .unwrap();
+    assert!(plan.get::<_, bool>("needs_columns"));
+    session
+        .batch_execute(plan.get("add_columns"))
+        .await
+        .unwrap();
+    // It is still captured, and its rows come back without our columns in the way.
+    db.run("DELETE FROM p WHERE id = 1").await;
+    let plan = session
+        .query_one(prepare, &[&child, &"auto", &0_i64])
+        .await
+        .unwrap();
+    assert!(!plan.get::<_, bool>("needs_columns"));
+    let index: &str = plan.get("create_index");
+    session
+        .batch_execute("SET reprieve.reconciling = '1'")
+        .await
+        .unwrap();
+    session.batch_execute(index).await.unwrap();
+    db.run("SELECT reprieve.enable_v1('c')").await;
+    assert!(tables(&db).await[0].starts_with("c|mark|"));
+    let lines = undelete(&db, &format!("deletion_v1({})", last(&db).await)).await;
+    assert_eq!(lines.last().unwrap(), "(all)|2|0|0|COMPLETE");
+    assert_sound(&db).await;
+}

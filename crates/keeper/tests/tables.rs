@@ -213,7 +213,8 @@ async fn the_index_of_a_big_table_is_built_while_others_write() {
         let states = keeper.enable(&enable, RequestedMode::Auto, &mut note).await;
         (keeper, states, steps)
     });
-    let state = "SELECT mode, marking, signature FROM reprieve.tables";
+    let state =
+        "SELECT mode, marking, signature FROM reprieve.tables WHERE table_name = 'customers'";
     while database.rows(state).await != ["mark|f|preparing"] {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -226,7 +227,10 @@ async fn the_index_of_a_big_table_is_built_while_others_write() {
         .await;
     assert_eq!(database.rows(state).await, ["mark|f|preparing"]);
     let loaded = database.keeper().await.load().await.unwrap();
-    let table = loaded.catalog.tables().next().unwrap();
+    let mut tables = loaded.catalog.tables();
+    let table = tables
+        .find(|t| t.qualified().to_string().contains("customers"))
+        .unwrap();
     let visible: Vec<_> = table
         .visible_columns()
         .map(|column| column.name.as_str())
@@ -235,7 +239,12 @@ async fn the_index_of_a_big_table_is_built_while_others_write() {
     tokio::time::sleep(Duration::from_millis(700)).await;
     old.batch_execute("COMMIT").await.unwrap();
     let (keeper, states, steps) = enabling.await.unwrap();
-    assert!(states.unwrap().all().unwrap()[0].marking);
+    let states = states.unwrap().all().unwrap();
+    let seen: Vec<_> = states
+        .iter()
+        .map(|s| (s.mode.as_str(), s.marking))
+        .collect();
+    assert_eq!(seen, [("mark", true), ("bin", false)]);
     assert!(
         steps
             .iter()
