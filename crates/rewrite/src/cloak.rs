@@ -52,7 +52,7 @@ macro_rules! object {
             $class,
             ", @.",
             $object,
-            ") = ANY (SELECT classid, objid FROM reprieve.hidden_parts_v1)"
+            ") = ANY (SELECT classid, objid FROM reprieve.hidden_parts_v1())"
         )
     };
 }
@@ -65,7 +65,7 @@ macro_rules! numbered {
             $relation,
             ", @.",
             $column,
-            ") = ANY (SELECT attrelid, attnum FROM reprieve.hidden_attributes_v1)"
+            ") = ANY (SELECT attrelid, attnum FROM reprieve.hidden_attributes_v1())"
         )
     };
 }
@@ -81,7 +81,7 @@ macro_rules! column {
             $schema,
             ", @.",
             $table,
-            ") = ANY (SELECT table_schema, table_name FROM reprieve.marked_names_v1)"
+            ") = ANY (SELECT table_schema, table_name FROM reprieve.marked_names_v1())"
         )
     };
 }
@@ -90,7 +90,7 @@ macro_rules! column {
 macro_rules! trigger {
     () => {
         "@.event_object_schema = 'reprieve' OR (@.event_object_schema, @.event_object_table, @.trigger_name) \
-         = ANY (SELECT table_schema, table_name, trigger_name FROM reprieve.hidden_trigger_names_v1)"
+         = ANY (SELECT table_schema, table_name, trigger_name FROM reprieve.hidden_trigger_names_v1())"
     };
 }
 
@@ -128,7 +128,7 @@ const CATALOGS: &[Cloak] = &[
         "pg_attribute",
         concat!(
             "@.attname = ANY ('{deleted_at,deletion_id}') \
-             AND @.attrelid = ANY (SELECT relid FROM reprieve.marked_v1) OR ",
+             AND @.attrelid = ANY (SELECT relid FROM reprieve.tables WHERE mode = 'mark') OR ",
             relation!("attrelid")
         ),
     ),
@@ -144,7 +144,7 @@ const CATALOGS: &[Cloak] = &[
         "pg_constraint",
         concat!(
             namespace!("connamespace"),
-            " OR @.contype = 't' AND @.oid = ANY (SELECT objid FROM reprieve.hidden_parts_v1 \
+            " OR @.contype = 't' AND @.oid = ANY (SELECT objid FROM reprieve.hidden_parts_v1() \
              WHERE classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass)"
         ),
     ),
@@ -166,7 +166,7 @@ const CATALOGS: &[Cloak] = &[
         "pg_indexes",
         concat!(
             named!("schemaname"),
-            " OR (@.schemaname, @.indexname) = ANY (SELECT table_schema, index_name FROM reprieve.hidden_index_names_v1)"
+            " OR (@.schemaname, @.indexname) = ANY (SELECT table_schema, index_name FROM reprieve.hidden_index_names_v1())"
         ),
     ),
     table("pg_namespace", "@.nspname = 'reprieve'"),
@@ -222,7 +222,7 @@ const CATALOGS: &[Cloak] = &[
         concat!(
             named!("schemaname"),
             " OR @.attname = ANY ('{deleted_at,deletion_id}') AND (@.schemaname, @.tablename) \
-             = ANY (SELECT table_schema, table_name FROM reprieve.marked_names_v1)"
+             = ANY (SELECT table_schema, table_name FROM reprieve.marked_names_v1())"
         ),
     ),
     view("pg_tables", named!("schemaname")),
