@@ -120,6 +120,65 @@ fn postgresql_restarts_under_the_proxy() {
 }
 
 #[test]
+fn s20c_a_prepared_delete_outlives_a_crash() {
+    let (proxy, mut cluster) = serve();
+    let mut app = proxy.connect("shop");
+    for sql in [
+        "BEGIN",
+        "CREATE TABLE n (id int PRIMARY KEY); INSERT INTO n VALUES (1), (2)",
+        "DELETE FROM n WHERE id = 1",
+        "DELETE FROM t WHERE id <= 10",
+        "PREPARE TRANSACTION 'x'",
+    ] {
+        app.run(sql);
+    }
+    assert_eq!(app.value("SELECT count(*) FROM t"), "1000");
+    let ledger = "SELECT count(*), coalesce(sum(rows), 0) FROM reprieve.show_deletions";
+    assert_eq!(cluster.superuser("shop").run(ledger), ["0|0"]);
+    cluster.stop();
+    cluster.start_again();
+    let mut client = None;
+    eventually("clients are served again", || {
+        client = Client::connect(&proxy.app(), "clerk", "shop").ok();
+        client.is_some()
+    });
+    let mut app = client.expect("a client");
+    assert_eq!(app.value("SELECT count(*) FROM t"), "1000");
+    assert_eq!(app.command("COMMIT PREPARED 'x'"), "COMMIT PREPARED");
+    assert_eq!(app.value("SELECT count(*) FROM t"), "990");
+    assert_eq!(app.run("SELECT * FROM n"), ["2"]);
+    let mut superuser = cluster.superuser("shop");
+    assert_eq!(superuser.run(ledger), ["2|11"]);
+    assert_eq!(
+        superuser.value("SELECT count(*) FROM t WHERE deleted_at IS NOT NULL"),
+        "10"
+    );
+    assert_eq!(
+        superuser.run("SELECT finding FROM reprieve.check_v1()"),
+        Vec::<String>::new()
+    );
+}
+
+/// Where transactions may be prepared, nobody notifies in the client's transaction.
+#[test]
+fn schema_changes_past_the_proxy_are_heard_of() {
+    let (proxy, cluster) = serve();
+    let mut app = proxy.connect("shop");
+    assert_eq!(app.value("SELECT count(*) FROM t"), "1000");
+    let mut superuser = cluster.superuser("shop");
+    superuser.run("ALTER TABLE t ADD extra text DEFAULT 'e'");
+    superuser.run("DELETE FROM t WHERE id = 1");
+    eventually("the new column is there", || {
+        app.run("SELECT * FROM t WHERE id = 2")
+            .iter()
+            .any(|row| row.ends_with("|e"))
+    });
+    eventually("the change was announced", || {
+        superuser.value("SELECT count(*) FROM reprieve.publications") == "0"
+    });
+}
+
+#[test]
 fn several_databases_behind_one_proxy() {
     let (proxy, cluster) = serve();
     for (database, table) in [("one", "a"), ("two", "b")] {

@@ -277,6 +277,40 @@ fn s20_prepared_transactions_delete_when_they_are_committed() {
 }
 
 #[test]
+fn s20_a_schema_change_can_be_prepared() {
+    same("s20_two_phase_ddl", ITEMS, |story| {
+        for (end, seen) in [("COMMIT", 3), ("ROLLBACK", 5)] {
+            story.says(0, "BEGIN");
+            story.says(
+                0,
+                "CREATE TABLE n (id int PRIMARY KEY, t_id int REFERENCES t ON DELETE CASCADE)",
+            );
+            story.says(
+                0,
+                "INSERT INTO n SELECT n, 1 + n % 5 FROM generate_series(1, 10) n",
+            );
+            story.says(0, "ALTER TABLE t ADD extra text DEFAULT 'e'");
+            story.says(0, &format!("DELETE FROM t WHERE id > {seen} RETURNING *"));
+            story.says(0, "DELETE FROM n WHERE id = 5");
+            story.says(0, "SELECT * FROM n ORDER BY id");
+            story.says(0, "PREPARE TRANSACTION 's20_ddl'");
+            story.says(0, "SELECT * FROM n");
+            story.says(1, &format!("{end} PREPARED 's20_ddl'"));
+            story.says(1, "SELECT * FROM n ORDER BY id");
+            story.says(1, "SELECT * FROM t ORDER BY id");
+            story.says(0, "SELECT * FROM t ORDER BY id");
+            story.says(0, "DELETE FROM t WHERE id = 2 RETURNING *");
+            story.says(0, "SELECT count(*) FROM n");
+            story.says(
+                0,
+                "DROP TABLE IF EXISTS n; ALTER TABLE t DROP IF EXISTS extra",
+            );
+            story.says(0, "INSERT INTO t VALUES (2, 20, 'name 2')");
+        }
+    });
+}
+
+#[test]
 fn s24b_prepared_before_enabling() {
     if PAIR.proxy().is_none() {
         return;

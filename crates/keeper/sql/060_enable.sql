@@ -308,8 +308,34 @@ BEGIN
     EXECUTE format('DELETE FROM ONLY %s WHERE deleted_at IS NOT NULL', reprieve.qualified(relid));
 END $$;
 
+-- Changes of the catalog that sidecars have yet to be told of. One row each, so that no transaction waits for another.
+CREATE TABLE IF NOT EXISTS reprieve.publications (xid xid8 NOT NULL DEFAULT pg_current_xact_id());
+
+-- Tells the sidecars that the catalog has changed, once this transaction commits. PostgreSQL does not PREPARE a transaction
+-- that has notified anybody: where there may be such, a sidecar finds the row and notifies (announce_v1).
 CREATE OR REPLACE FUNCTION reprieve.publish() RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$ SELECT pg_notify('reprieve_catalog', '') $$;
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF current_setting('max_prepared_transactions')::int = 0 THEN
+        PERFORM pg_notify('reprieve_catalog', '');
+    ELSE
+        INSERT INTO reprieve.publications DEFAULT VALUES;
+    END IF;
+END $$;
+
+-- Sidecars call this all the time. Returns true if there was something to announce.
+CREATE OR REPLACE FUNCTION reprieve.announce_v1() RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM reprieve.publications) THEN
+        RETURN false;
+    END IF;
+    DELETE FROM reprieve.publications p WHERE p.ctid = ANY (ARRAY(SELECT q.ctid FROM reprieve.publications q FOR UPDATE SKIP LOCKED));
+    IF FOUND THEN
+        PERFORM pg_notify('reprieve_catalog', '');
+    END IF;
+    RETURN FOUND;
+END $$;
 
 -- Brings one table to `mode`. New marks are prepared; they begin once every sidecar knows (advance_v1).
 CREATE OR REPLACE FUNCTION reprieve.set_mode(relid oid, requested text, mode text, reason text) RETURNS void

@@ -90,6 +90,24 @@ impl Keeper {
         column(&row, "advanced")
     }
 
+    /// True if changes of the catalog do not ring the bell by themselves: somebody must
+    /// [`announce`](Self::announce) them. So it is where transactions may be prepared.
+    pub async fn is_to_announce(&self) -> Result<bool, KeeperError> {
+        let sql = "SELECT current_setting('max_prepared_transactions')::int > 0 AS possible";
+        let row = self.row("reading the settings", sql, &[]).await?;
+        column(&row, "possible")
+    }
+
+    /// Tells all sidecars of changes of the catalog that have been committed. True if there were any. Cheap.
+    pub async fn announce(&self) -> Result<bool, KeeperError> {
+        let sql = "SELECT reprieve.announce_v1() AS announced";
+        let row = self.row("announcing catalog changes", sql, &[]).await;
+        column(
+            &row.map_err(|error| self.or_not_installed(error))?,
+            "announced",
+        )
+    }
+
     /// Judges every enabled table again and enables new ones that match `tables.enable`.
     pub async fn reconcile(&self) -> Result<(), KeeperError> {
         self.rows("reconciling", "SELECT reprieve.reconcile_v1()", &[])

@@ -317,6 +317,7 @@ impl Keeper {
                 marking: false,
             });
         }
+        self.announce().await?;
         Ok(states)
     }
 
@@ -422,6 +423,7 @@ impl Keeper {
         let deadline = Instant::now() + SIDECARS_TIMEOUT;
         let mut told = BTreeMap::new();
         loop {
+            self.announce().await?;
             self.advance().await?;
             let sql = "SELECT reprieve.qualified(t.relid) AS name,
                               (SELECT count(*) FROM reprieve.proxies p WHERE p.lease_until > now()

@@ -18,6 +18,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::databases::{Database, Databases, KeeperSettings};
 
+/// Between two looks for changes of the catalog that nobody has announced.
+const ANNOUNCE_PAUSE: Duration = Duration::from_millis(100);
 const LINGER: Duration = Duration::from_secs(1);
 /// For one call of the keeper.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -165,11 +167,17 @@ impl Watcher {
             }
         }
         let mut bell = call("listening", keeper.watch(settings.sidecar.lease / 3)).await?;
+        let announces = call("reading settings", keeper.is_to_announce()).await?;
         loop {
+            if announces {
+                // One of our own sessions may have changed the schema: the others hear of it now.
+                announce(&keeper, &self.database).await?;
+            }
             self.refresh(&keeper, registry, settings).await?;
             tokio::select! {
                 rung = bell.changed() => rung?,
                 _ = self.wanted.changed() => {}
+                looked = look_out(&keeper, &self.database), if announces => looked?,
                 () = unused(&mut self.users) => {
                     let _ = timeout(CALL_TIMEOUT, keeper.leave(&settings.sidecar)).await;
                     return Ok(());
@@ -282,6 +290,31 @@ impl Watcher {
             () = sleep_until(lease), if lease_counts => {}
             () = unused(&mut self.users) => {}
         }
+    }
+}
+
+/// Waits for changes of the catalog that nobody has announced.
+async fn look_out(keeper: &Keeper, database: &Database) -> Result<(), Over> {
+    loop {
+        sleep(ANNOUNCE_PAUSE).await;
+        match announce(keeper, database).await? {
+            Some(true) => return Ok(()),
+            Some(false) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// `None`: there is no keeper, an older one, or it was just removed. The bell rings all the same.
+async fn announce(keeper: &Keeper, database: &Database) -> Result<Option<bool>, Over> {
+    if !matches!(database.state(), CatalogState::Ready(_)) {
+        return Ok(None);
+    }
+    match timeout(CALL_TIMEOUT, keeper.announce()).await {
+        Ok(Err(KeeperError::NotInstalled { .. })) => Ok(None),
+        Ok(Err(error)) if error.is_transient() && !keeper.is_closed() => Ok(Some(false)),
+        Ok(result) => Ok(Some(result?)),
+        Err(_) => Err(failed("announcing: no answer")),
     }
 }
 
