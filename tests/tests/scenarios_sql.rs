@@ -356,6 +356,81 @@ fn a_new_table_is_enabled_for_all_sessions() {
 }
 
 #[test]
+fn tables_become_partitions_and_tables_again() {
+    let setup = "CREATE TABLE t (a int PRIMARY KEY, b text) PARTITION BY LIST (a); CREATE TABLE t1 PARTITION OF t FOR VALUES IN (1);
+        CREATE TABLE old (id int PRIMARY KEY, v text); INSERT INTO old SELECT n, 'v' || n FROM generate_series(1, 9) n";
+    same("partitions", setup, |story| {
+        for sql in [
+            "CREATE TABLE t2 (b text, a int PRIMARY KEY); INSERT INTO t2 VALUES ('two', 2), ('three', 3); DELETE FROM t2 WHERE a = 3",
+            "ALTER TABLE t ATTACH PARTITION t2 FOR VALUES IN (2)",
+            "INSERT INTO t VALUES (1, 'one'), (2, 'zwei') ON CONFLICT (a) DO UPDATE SET b = t.b || excluded.b RETURNING *",
+            "DO $$ BEGIN EXECUTE 'CREATE TABLE t4 (LIKE t INCLUDING ALL)'; EXECUTE 'ALTER TABLE t ATTACH PARTITION t4 FOR VALUES IN (4)'; END $$",
+            "INSERT INTO t VALUES (4, 'four'); DELETE FROM t WHERE a = 2 RETURNING *",
+            "ALTER TABLE t DETACH PARTITION t2",
+            "INSERT INTO t2 VALUES ('again', 2); DELETE FROM t2; SELECT * FROM t2",
+            "SELECT * FROM t ORDER BY a",
+        ] {
+            story.says(0, sql);
+        }
+        // A table of long standing, with deleted rows in it, gets a root.
+        story.says(1, "DELETE FROM old WHERE id < 4");
+        story.says(0, "BEGIN");
+        story.says(0, "ALTER TABLE old RENAME TO old_1");
+        story.says(
+            0,
+            "CREATE TABLE old (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)",
+        );
+        story.says(
+            0,
+            "ALTER TABLE old ATTACH PARTITION old_1 FOR VALUES FROM (0) TO (100)",
+        );
+        story.says(0, "DELETE FROM old WHERE id = 5");
+        story.says(0, "COMMIT");
+        story.says(1, "SELECT * FROM old ORDER BY id");
+        story.says(1, "INSERT INTO old VALUES (1, 'new') RETURNING *");
+    });
+}
+
+#[test]
+fn tables_become_children_and_tables_again() {
+    let setup = "CREATE TABLE p (id int PRIMARY KEY, v text); CREATE TABLE c (id int PRIMARY KEY, v text, w int);
+        CREATE TABLE keyless (id int NOT NULL, v text); INSERT INTO p VALUES (1, 'p'), (2, 'p'); INSERT INTO c VALUES (3, 'c', 1), (4, 'c', 2);
+        INSERT INTO keyless VALUES (5, 'k'), (6, 'k'); DELETE FROM p WHERE id = 2; DELETE FROM c WHERE id = 4; DELETE FROM keyless WHERE id = 6";
+    same("children", setup, |story| {
+        for sql in [
+            "ALTER TABLE c INHERIT p",
+            "SELECT * FROM p ORDER BY id",
+            "ALTER TABLE keyless INHERIT p",
+            "SELECT * FROM p ORDER BY id",
+            "DELETE FROM p WHERE id IN (1, 3) RETURNING *",
+            "SELECT * FROM c",
+            "ALTER TABLE c NO INHERIT p",
+            "INSERT INTO c VALUES (3, 'again', 2); DELETE FROM c; SELECT * FROM c",
+        ] {
+            story.says(0, sql);
+        }
+        story.says(1, "SELECT * FROM p ORDER BY id");
+    });
+}
+
+/// Pins a difference, see `docs/differences.md`.
+#[test]
+fn d19_a_table_that_is_not_marked_cannot_inherit_from_one_that_is() {
+    let Some(proxy) = PAIR.proxy() else {
+        return;
+    };
+    PAIR.create_database("d19");
+    let mut app = proxy.connect("d19");
+    app.run("CREATE TABLE p (id int PRIMARY KEY, v text); CREATE TABLE keyless (id int NOT NULL, v text)");
+    PAIR.settle("d19");
+    let got = lines(&app.query("ALTER TABLE keyless INHERIT p"), Detail::Meaning);
+    assert!(
+        got[0].contains("42804") && got[0].contains("deleted_at"),
+        "{got:?}"
+    );
+}
+
+#[test]
 fn temporary_tables_of_one_session_hide_tables_for_it_alone() {
     same("temporary", ITEMS, |story| {
         story.says(0, "CREATE TEMP TABLE t (other text)");

@@ -21,6 +21,31 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
            OR d.classid = 'pg_attrdef'::regclass AND d.objid IN (SELECT f.oid FROM pg_attrdef f WHERE f.adrelid = $1))
 $$;
 
+-- Partitioned tables, among these or (NULL) all, whose columns are those of this table, but for ours. ALTER TABLE ... ATTACH PARTITION
+-- takes no table with a column more.
+CREATE OR REPLACE FUNCTION reprieve.may_join(relid oid, among oid[]) RETURNS SETOF oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH own AS MATERIALIZED (
+        SELECT a.attname, a.atttypid, a.atttypmod FROM pg_attribute a
+        WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
+          AND NOT (a.attname IN ('deleted_at', 'deletion_id') AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = $1 AND t.mode = 'mark'))
+    )
+    SELECT p.oid FROM pg_class p
+    WHERE p.relkind = 'p' AND p.oid <> $1 AND (among IS NULL OR p.oid = ANY (among))
+      AND NOT EXISTS (SELECT FROM own WHERE NOT EXISTS (
+          SELECT FROM pg_attribute a WHERE a.attrelid = p.oid AND a.attname = own.attname AND a.atttypid = own.atttypid
+             AND a.atttypmod = own.atttypmod AND a.attnum > 0))
+      AND (SELECT count(*) FROM own) = (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = p.oid AND a.attnum > 0 AND NOT a.attisdropped)
+$$;
+
+-- Marked tables that one of these partitioned tables (NULL: any) may want to attach.
+CREATE OR REPLACE FUNCTION reprieve.may_be_attached(among oid[]) RETURNS oid[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ARRAY(SELECT t.relid FROM reprieve.tables t
+                 WHERE EXISTS (SELECT FROM pg_class p WHERE p.relkind = 'p' AND (among IS NULL OR p.oid = ANY (among)))
+                   AND t.mode = 'mark' AND t.requested = 'auto' AND EXISTS (SELECT FROM reprieve.may_join(t.relid, among)))
+$$;
+
 -- Why rows of a table cannot be marked exactly. `hard` obstacles hold even if a DBA insists.
 CREATE OR REPLACE FUNCTION reprieve.obstacles(relid oid, OUT hard boolean, OUT reason text) RETURNS SETOF record
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -96,6 +121,10 @@ BEGIN
     SELECT r.rulename INTO found_name FROM pg_rewrite r WHERE r.ev_class = relid LIMIT 1;
     IF found_name IS NOT NULL THEN
         reason := format('it has a rule, %I', found_name); RETURN NEXT;
+    END IF;
+    SELECT reprieve.qualified(j) INTO found_name FROM reprieve.may_join(relid, NULL) AS j LIMIT 1;
+    IF found_name IS NOT NULL THEN
+        reason := format('it could become a partition of %s, whose columns it has', found_name); RETURN NEXT;
     END IF;
     IF c.relrowsecurity OR c.relforcerowsecurity OR EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = relid) THEN
         reason := 'it has row security'; RETURN NEXT;

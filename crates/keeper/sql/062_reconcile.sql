@@ -74,7 +74,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages =
 DECLARE
     changed boolean := reprieve.forget_dropped() > 0;
     looked oid[] := coalesce(among, reprieve.all_tables());
-    suspects oid[] := reprieve.look_at_functions(functions) || reprieve.look_at_publications();
+    suspects oid[] := reprieve.look_at_functions(functions) || reprieve.look_at_publications() || reprieve.may_be_attached(among);
     item record;
     trouble text;
 BEGIN
