@@ -58,10 +58,11 @@ pub(crate) async fn serve(
     };
     match opening {
         Opening::Nothing => {}
-        Opening::Cancel(packet) => {
+        Opening::Cancel { packet, socket } => {
             if let Err(reason) = relay_cancel(&shared, &settings.upstream, &packet).await {
                 tracing::warn!(client = address, reason, "cancel request not relayed");
             }
+            drop(socket);
         }
         Opening::Refused { packet, socket } => {
             shared.metrics.turned_away("startup");

@@ -22,8 +22,12 @@ const GSSENC_REQUEST: u32 = 80_877_104;
 
 /// What the client wants.
 pub enum Opening {
-    /// Relay these bytes to the server that has the backend.
-    Cancel(Bytes),
+    /// Relay these bytes to the server that has the backend. The socket is closed once that has
+    /// the signal, not before: the client waits for it, and then sends its next statement.
+    Cancel {
+        packet: Bytes,
+        socket: Socket,
+    },
     Session(Box<Opened>),
     /// The packet is one that PostgreSQL refuses; it may say why in its own words.
     Refused {
@@ -150,7 +154,7 @@ async fn settle(
 ) -> Result<Opening, TurnedAway> {
     let code = code(&packet);
     match code {
-        CANCEL_REQUEST => return Ok(Opening::Cancel(packet)),
+        CANCEL_REQUEST => return Ok(Opening::Cancel { packet, socket }),
         SSL_REQUEST | GSSENC_REQUEST => {
             let (major, minor) = ((code >> 16) as u16, code as u16);
             let text = format!(
@@ -321,6 +325,10 @@ mod tests {
                 packet,
                 socket: Box::new(tokio::io::empty()),
             }),
+            Ok(Opening::Cancel { packet, .. }) => Ok(Opening::Cancel {
+                packet,
+                socket: Box::new(tokio::io::empty()),
+            }),
             other => other,
         };
         let mut answer = Vec::new();
@@ -413,7 +421,7 @@ mod tests {
         assert!(String::from_utf8_lossy(&answer).contains("C28000"));
         let cancel = [0, 0, 0, 16, 4, 210, 22, 46, 0, 0, 0, 1, 0, 0, 0, 2];
         let (opening, _) = say_with(&cancel, &tls).await;
-        assert!(matches!(opening, Ok(Opening::Cancel(bytes)) if bytes.as_ref() == cancel));
+        assert!(matches!(opening, Ok(Opening::Cancel { packet, .. }) if packet.as_ref() == cancel));
     }
 
     #[test]

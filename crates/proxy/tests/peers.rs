@@ -391,6 +391,9 @@ async fn cancel_requests_are_relayed_verbatim() {
         client.write_all(&packet).await.unwrap();
         let mut server = stage.accept().await;
         assert_eq!(read(&mut server, packet.len()).await, packet);
+        // Closed too early, the client's next statement would be the one that is cancelled.
+        let early = timeout(Duration::from_millis(100), client.read_u8()).await;
+        assert!(early.is_err(), "closed before the server has the signal");
         drop(server);
         assert!(rest(&mut client).await.is_empty());
     }
