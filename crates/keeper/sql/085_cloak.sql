@@ -64,6 +64,15 @@ CREATE OR REPLACE FUNCTION reprieve.hidden_attributes_v1() RETURNS TABLE (attrel
     WHERE t.mode OPERATOR(pg_catalog.=) 'mark' AND a.attname OPERATOR(pg_catalog.=) ANY ('{deleted_at,deletion_id}'::pg_catalog.name[])
 $$;
 
+-- Those of them behind which the client has no column, not even a dropped one: without them no number is missing.
+CREATE OR REPLACE FUNCTION reprieve.trailing_attributes_v1() RETURNS TABLE (attrelid oid, attnum int2) LANGUAGE sql STABLE AS $$
+    SELECT h.attrelid, h.attnum FROM reprieve.hidden_attributes_v1() AS h
+    WHERE NOT EXISTS (
+        SELECT FROM pg_catalog.pg_attribute b
+        WHERE b.attrelid OPERATOR(pg_catalog.=) h.attrelid AND b.attnum OPERATOR(pg_catalog.>) h.attnum
+          AND b.attname OPERATOR(pg_catalog.<>) ALL ('{deleted_at,deletion_id}'::pg_catalog.name[]))
+$$;
+
 -- The same by names, for what shows names only.
 CREATE OR REPLACE FUNCTION reprieve.marked_names_v1() RETURNS TABLE (table_schema name, table_name name) LANGUAGE sql STABLE AS $$
     SELECT n.nspname, c.relname

@@ -13,6 +13,16 @@ pub(crate) struct Cloak {
     ours: &'static str,
 }
 
+/// A column that shows another value for what is ours.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Mask {
+    column: &'static str,
+    value: &'static str,
+    /// Who selects this column expects no gaps: what is ours is shown, masked, where leaving it out
+    /// would make one.
+    pub counts: bool,
+}
+
 const CATALOG: &str = "pg_catalog";
 const INFORMATION: &str = "information_schema";
 
@@ -20,6 +30,14 @@ const INFORMATION: &str = "information_schema";
 macro_rules! relation {
     ($column:literal) => {
         concat!("reprieve.hidden_relation_v1(@.", $column, ")")
+    };
+}
+
+/// A column of ours in a marked table.
+macro_rules! marked {
+    () => {
+        "@.attname = ANY ('{deleted_at,deletion_id}') \
+         AND @.attrelid = ANY (SELECT relid FROM reprieve.tables WHERE mode = 'mark')"
     };
 }
 
@@ -94,6 +112,30 @@ macro_rules! trigger {
     };
 }
 
+/// Of pg_attribute: a column of ours in the middle of a table is a dropped one.
+const DROPPED: &[Mask] = &[
+    Mask {
+        column: "attisdropped",
+        value: concat!("(@.attisdropped OR ", marked!(), ")"),
+        counts: true,
+    },
+    Mask {
+        column: "attname",
+        value: concat!(
+            "CASE WHEN ",
+            marked!(),
+            " THEN CAST(pg_catalog.concat('........pg.dropped.', @.attnum, '........') \
+             AS pg_catalog.name) ELSE @.attname END"
+        ),
+        counts: false,
+    },
+];
+
+const TRAILING: &str = concat!(
+    "(@.attrelid, @.attnum) = ANY (SELECT attrelid, attnum FROM reprieve.trailing_attributes_v1()) OR ",
+    relation!("attrelid")
+);
+
 const fn table(name: &'static str, ours: &'static str) -> Cloak {
     Cloak {
         name,
@@ -126,11 +168,7 @@ const CATALOGS: &[Cloak] = &[
     table("pg_attrdef", relation!("adrelid")),
     table(
         "pg_attribute",
-        concat!(
-            "@.attname = ANY ('{deleted_at,deletion_id}') \
-             AND @.attrelid = ANY (SELECT relid FROM reprieve.tables WHERE mode = 'mark') OR ",
-            relation!("attrelid")
-        ),
+        concat!(marked!(), " OR ", relation!("attrelid")),
     ),
     table(
         "pg_class",
@@ -315,22 +353,43 @@ impl Cloak {
 
     /// True for rows that the client may see. Operators are qualified: a client may have its own.
     pub fn condition(&self, qualifier: &str) -> String {
-        let mut ours = String::with_capacity(self.ours.len() * 2);
-        for (index, word) in self.ours.split(' ').enumerate() {
-            if index > 0 {
-                ours.push(' ');
-            }
-            match word {
-                "=" | ">" => {
-                    ours.push_str("OPERATOR(pg_catalog.");
-                    ours.push_str(word);
-                    ours.push(')');
-                }
-                _ => ours.push_str(&word.replace('@', qualifier)),
-            }
-        }
-        format!("({ours}) IS NOT TRUE")
+        format!("({}) IS NOT TRUE", written(self.ours, qualifier))
     }
+
+    /// The same where a [`Mask`] counts.
+    pub fn masked_condition(&self, qualifier: &str) -> String {
+        format!("({}) IS NOT TRUE", written(TRAILING, qualifier))
+    }
+
+    pub fn mask(&self, column: &str) -> Option<&'static Mask> {
+        DROPPED
+            .iter()
+            .find(|mask| self.name == "pg_attribute" && mask.column == column)
+    }
+}
+
+impl Mask {
+    pub fn value(&self, qualifier: &str) -> String {
+        written(self.value, qualifier)
+    }
+}
+
+fn written(template: &str, qualifier: &str) -> String {
+    let mut sql = String::with_capacity(template.len() * 2);
+    for (index, word) in template.split(' ').enumerate() {
+        if index > 0 {
+            sql.push(' ');
+        }
+        match word {
+            "=" | ">" => {
+                sql.push_str("OPERATOR(pg_catalog.");
+                sql.push_str(word);
+                sql.push(')');
+            }
+            _ => sql.push_str(&word.replace('@', qualifier)),
+        }
+    }
+    sql
 }
 
 /// True if a word of a statement may name a system relation in which things of ours stand: one of

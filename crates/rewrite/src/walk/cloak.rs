@@ -11,7 +11,7 @@ use crate::cloak::Cloak;
 
 use super::Walk;
 use super::resolve::SYSTEM_COLUMNS;
-use super::tree::{Ctes, Entry, EntryId, EntryKind, LevelId, Place};
+use super::tree::{Ctes, Entry, EntryId, EntryKind, Level, LevelId, Masked, Place};
 
 /// The name of a system relation within the subquery that stands in its place.
 const INSIDE: &str = "reprieve_cloaked";
@@ -92,6 +92,67 @@ impl Walk<'_> {
         })
     }
 
+    /// Notes a column that shows another value for what is ours.
+    pub(super) fn use_masked(&mut self, id: EntryId, column: &str, tokens: Range<usize>) {
+        let entry = &mut self.entries[id];
+        if let Some(mask) = entry.cloak.and_then(|cloak| cloak.mask(column)) {
+            entry.uses.masked.push(Masked { tokens, mask });
+        }
+    }
+
+    /// The same without a qualifier: it is that of the only such relation of the level.
+    pub(super) fn use_masked_bare(
+        &mut self,
+        column: &str,
+        tokens: &Range<usize>,
+        level: LevelId,
+    ) -> bool {
+        let mut found = self.levels[level].entries.iter().copied().filter(|&id| {
+            let cloak = self.entries[id].cloak;
+            cloak.is_some_and(|cloak| cloak.mask(column).is_some())
+        });
+        let (Some(id), None) = (found.next(), found.next()) else {
+            return false;
+        };
+        self.use_masked(id, column, tokens.clone());
+        true
+    }
+
+    /// True if the client counts the numbers of columns, dropped ones included: then ours are
+    /// dropped ones, unless they are the last.
+    fn is_masked(&self, level: LevelId, id: EntryId) -> bool {
+        let Level { items, group, .. } = &self.levels[level];
+        let entry = &self.entries[id];
+        let counts = |masked: &Masked| masked.mask.counts && items.contains(&masked.tokens.start);
+        group.is_none() && !self.wrapped[id] && entry.uses.masked.iter().any(counts)
+    }
+
+    pub(super) fn emit_masks(&mut self, level: LevelId) -> Result<(), Refusal> {
+        for index in 0..self.levels[level].entries.len() {
+            let id = self.levels[level].entries[index];
+            if self.entries[id].cloak.is_none() || !self.is_masked(level, id) {
+                continue;
+            }
+            let name = self.text(self.entries[id].qualifier.clone())?;
+            for Masked { tokens, mask } in self.entries[id].uses.masked.clone() {
+                let items = self.levels[level].items.clone();
+                if !(mask.counts || items.contains(&tokens.start)) {
+                    continue;
+                }
+                let value = mask.value(&name);
+                let is_item = self.outline.split(items.start, items.end).contains(&tokens);
+                let label = self.text(tokens.end - 1..tokens.end)?;
+                let alias = if is_item {
+                    format!(" AS {label}")
+                } else {
+                    String::new()
+                };
+                self.replace(tokens, &format!("{value}{alias}"));
+            }
+        }
+        Ok(())
+    }
+
     /// The conditions that belong to one place.
     pub(super) fn cloak_predicates(
         &self,
@@ -104,7 +165,12 @@ impl Walk<'_> {
             if let Some(cloak) = entry.cloak.filter(|_| entry.place == place)
                 && !self.wrapped[id]
             {
-                predicates.push(cloak.condition(&self.text(entry.qualifier.clone())?));
+                let name = self.text(entry.qualifier.clone())?;
+                predicates.push(if self.is_masked(level, id) {
+                    cloak.masked_condition(&name)
+                } else {
+                    cloak.condition(&name)
+                });
             }
         }
         Ok(predicates)

@@ -263,6 +263,7 @@ impl Walk<'_> {
             let condition = self.levels[level].joins[join].clone();
             self.conjoin(&predicates, condition);
         }
+        self.emit_masks(level)?;
         let predicates = self.predicates(level, Place::Filter)?;
         match self.levels[level].filter.clone() {
             Filter::Nowhere => {}

@@ -109,6 +109,9 @@ impl Walk<'_> {
             .find_after(body.start, items, body.end, SELECT_CLAUSES);
         let items = items..at.unwrap_or(body.end);
         self.items(items.clone(), level, ctes)?;
+        if items.start == body.start + 1 {
+            self.levels[level].items = items.clone();
+        }
         self.levels[level].grouped.push(items);
         while let Some(clause) = at {
             // A second FROM is that of ROWS FROM.

@@ -83,6 +83,9 @@ impl Walk<'_> {
             }
             return Ok(());
         }
+        if self.use_masked_bare(name, &tokens, level) {
+            return Ok(());
+        }
         self.use_row(name, tokens, level);
         Ok(())
     }
@@ -196,6 +199,9 @@ impl Walk<'_> {
         if let Some(entry) = self.entry_named(qualifier, level) {
             let [column, ..] = rest else { return Ok(()) };
             // t.column.* is a row of another kind.
+            if let [column] = rest {
+                self.use_masked(entry, column, tokens.clone());
+            }
             return self.use_column(entry, &format!("{qualifier}."), column, tokens.start);
         }
         let [name, rest @ ..] = rest else {
@@ -210,6 +216,9 @@ impl Walk<'_> {
             .get_or_insert(tokens.start);
         match rest {
             [column, ..] => {
+                if let [column] = rest {
+                    self.use_masked(entry, column, tokens.clone());
+                }
                 self.use_column(entry, &format!("{qualifier}.{name}."), column, tokens.start)
             }
             [] if row => {

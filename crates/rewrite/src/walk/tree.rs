@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use catalog::{Column, Table};
 
-use crate::cloak::Cloak;
+use crate::cloak::{Cloak, Mask};
 
 pub(super) type LevelId = usize;
 pub(super) type EntryId = usize;
@@ -22,6 +22,8 @@ pub(super) struct Level {
     pub joins: Vec<Range<usize>>,
     pub stars: Vec<Star>,
     pub filter: Filter,
+    /// The select list, empty where it is DISTINCT.
+    pub items: Range<usize>,
     pub group: Option<Range<usize>>,
     /// Where a column that is functionally dependent on GROUP BY may stand.
     pub grouped: Vec<Range<usize>>,
@@ -112,6 +114,15 @@ pub(super) struct Uses {
     pub system: Option<usize>,
     /// `schema.table.column`
     pub schema_qualified: Option<usize>,
+    /// Columns of a system relation that show another value for what is ours.
+    pub masked: Vec<Masked>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Masked {
+    /// The column's name and what qualifies it.
+    pub tokens: Range<usize>,
+    pub mask: &'static Mask,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
