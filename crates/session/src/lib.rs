@@ -6,6 +6,7 @@
 mod betrayals;
 mod cache;
 mod client;
+mod failing_row;
 mod host;
 mod inject;
 mod judge;

@@ -12,7 +12,7 @@ use crate::inject::{Purpose, waits_for_us};
 use crate::queue::{Entry, Kind};
 use crate::refuse::{self, Outcome};
 use crate::session::{Ended, Hold, Out, Phase, Rest, Session, Side, pass};
-use crate::{CatalogState, Observation, Port, Request, betrayals};
+use crate::{CatalogState, Observation, Port, Request, betrayals, failing_row};
 
 /// Messages that must be read are kept up to this size; longer ones pass unread. Errors may quote a
 /// whole statement in their context.
@@ -374,6 +374,9 @@ impl Session {
         let before = fields.clone();
         if self.port == Port::App {
             betrayals::drop_context(fields);
+            if let CatalogState::Ready(catalog) = self.catalog() {
+                failing_row::hide_columns(fields, &catalog);
+            }
         }
         let head = self
             .queue
