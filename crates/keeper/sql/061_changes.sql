@@ -103,7 +103,10 @@ BEGIN
     ELSE
         INSERT INTO reprieve.settings VALUES ('seen.publications', seen) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
     END IF;
-    RETURN ARRAY(SELECT t.relid FROM reprieve.tables t WHERE t.requested <> 'bin');
+    RETURN ARRAY(
+        SELECT t.relid FROM reprieve.tables t
+        WHERE t.requested <> 'bin' AND (strpos(t.reason, 'publication') > 0 OR t.mode = 'mark' AND EXISTS (
+            SELECT FROM pg_publication_tables p WHERE p.schemaname = t.schema_name AND p.tablename = t.table_name)));
 END $$;
 
 -- Tables that should be enabled by tables.enable, or because the root of their hierarchy is; among all, or among these.

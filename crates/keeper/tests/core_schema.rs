@@ -92,6 +92,48 @@ async fn auto_marks_only_where_nothing_can_tell() {
 }
 
 #[tokio::test]
+async fn key_columns_can_change_their_type_and_go() {
+    let database = installed("core_alter").await;
+    database
+        .run(
+            "CREATE TABLE p (id int PRIMARY KEY, code text UNIQUE); CREATE TABLE c (id int PRIMARY KEY, p_id int REFERENCES p ON DELETE CASCADE);
+             SELECT reprieve.enable_v1('p'), reprieve.enable_v1('c');
+             INSERT INTO p VALUES (1, 'a'), (2, 'b'), (3, 'c'); INSERT INTO c VALUES (10, 1), (20, 2), (30, 3)",
+        )
+        .await;
+    let ours = "SELECT string_agg(tgrelid::regclass || ' ' || pg_get_triggerdef(oid), E'\n' ORDER BY tgrelid::regclass::text, tgname)
+                FROM pg_trigger WHERE tgname ~ '^~reprieve_evict'";
+    let before = database.rows(ours).await;
+    database
+        .run("ALTER TABLE p ALTER id TYPE bigint; ALTER TABLE p ALTER code TYPE varchar(20); ALTER TABLE c ALTER p_id SET DATA TYPE bigint")
+        .await;
+    assert_eq!(database.rows(ours).await, before);
+    // The cascade and the check of a live parent still know the columns.
+    database
+        .run("UPDATE p SET deleted_at = now(), deletion_id = (SELECT reprieve.begin_deletion_v1('')) WHERE id = 1")
+        .await;
+    assert_eq!(
+        database
+            .rows("SELECT id FROM c WHERE deleted_at IS NULL ORDER BY id")
+            .await,
+        ["20", "30"]
+    );
+    let client = database.session().await;
+    let orphan = client
+        .batch_execute("INSERT INTO c VALUES (11, 1)")
+        .await
+        .unwrap_err();
+    assert_eq!(orphan.as_db_error().unwrap().code().code(), "23503");
+    database
+        .run("ALTER TABLE c DROP COLUMN p_id; ALTER TABLE p DROP COLUMN code; INSERT INTO c VALUES (11); INSERT INTO p VALUES (1)")
+        .await;
+    assert_eq!(
+        database.rows("SELECT count(*) FROM reprieve.links").await,
+        ["0"]
+    );
+}
+
+#[tokio::test]
 async fn a_table_that_gains_a_trigger_moves_its_tombstones_away() {
     let database = installed("core_gains").await;
     database
