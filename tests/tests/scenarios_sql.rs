@@ -465,3 +465,45 @@ fn the_search_path_moves() {
         story.says(1, "SELECT * FROM t");
     });
 }
+
+#[test]
+fn reset_all_leaves_deletions_whole() {
+    same("reset_all", ITEMS, |story| {
+        story.says(0, "BEGIN");
+        story.says(0, "DELETE FROM t WHERE id = 1");
+        story.says(0, "RESET ALL");
+        story.says(0, "DELETE FROM t WHERE id IN (2, 3)");
+        story.says(0, "DELETE FROM t WHERE id = 4; RESET ALL");
+        story.says(0, "COMMIT");
+        story.says(0, "DISCARD ALL");
+        story.says(0, "DELETE FROM t WHERE id = 5");
+        story.says(1, "SELECT count(*) FROM t");
+    });
+    if PAIR.proxy().is_some() {
+        let mut superuser = PAIR.behind().superuser("reset_all");
+        let by_size = "SELECT string_agg(n::text, ' ' ORDER BY n) FROM
+            (SELECT count(*) AS n FROM t GROUP BY deletion_id) AS of_a_statement";
+        assert_eq!(superuser.value(by_size), "1 1 1 2");
+        let ledger = "SELECT count(*) FROM reprieve.deletions";
+        assert_eq!(superuser.value(ledger), "4");
+    }
+}
+
+#[test]
+fn the_keepers_settings_are_not_the_clients_to_set() {
+    if PAIR.proxy().is_none() {
+        return;
+    }
+    PAIR.create_database("settings");
+    let mut client = connect(&PAIR.tried(), "settings");
+    for sql in [
+        "SET reprieve.role = 'somebody'",
+        "SELECT set_config('reprieve.role', 'somebody', false)",
+        "ALTER ROLE CURRENT_USER SET reprieve.role = 'somebody'",
+    ] {
+        let messages = client.query(sql);
+        let seen = lines(&messages, Detail::Meaning).join("\n");
+        assert!(seen.contains("42501"), "{sql}: {seen}");
+    }
+    client.run("SET reprieve.actor = 'ann'; SET LOCAL reprieve.reason = 'because'");
+}

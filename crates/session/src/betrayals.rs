@@ -66,6 +66,12 @@ pub(crate) fn drop_hint(fields: &mut Fields<'_>) -> bool {
     drops
 }
 
+/// A debug message about an event trigger. It names the function by its oid only: the user's own
+/// event triggers lose theirs too.
+pub(crate) fn tells_of_triggers(fields: &Fields<'_>) -> bool {
+    fields.get(b'R') == Some(b"EventTriggerInvoke") && fields.get(b'V') == Some(b"DEBUG")
+}
+
 /// Puts message and hint right for a statement whose DELETE was sent as an UPDATE.
 pub(crate) fn hide(fields: &mut Fields<'_>, reply: Reply) {
     match reply {
@@ -187,6 +193,17 @@ mod tests {
         let mut raised = fields("P0001", message, "");
         hide(&mut raised, Reply::Delete);
         assert_eq!(raised.get(b'M').unwrap(), message.as_bytes());
+    }
+
+    #[test]
+    fn only_debug_messages_of_event_triggers_are_kept_back() {
+        let mut notice = fields("00000", "EventTriggerInvoke 16556", "");
+        assert!(!tells_of_triggers(&notice));
+        notice.set(b'R', &b"EventTriggerInvoke"[..]);
+        notice.set(b'V', &b"DEBUG"[..]);
+        assert!(tells_of_triggers(&notice));
+        notice.set(b'V', &b"WARNING"[..]);
+        assert!(!tells_of_triggers(&notice));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::cache::{Flags, Planned};
 use crate::reading::{self, Reading};
 use crate::session::{Ended, Out, Session, Wish};
 use crate::statements::Prepared;
-use crate::{CatalogState, LocalRows, LocalShow, Observation, Port, Request, refusals};
+use crate::{CatalogState, LocalRows, LocalShow, Observation, Port, Request, refusals, settings};
 
 /// The session's decision about one text.
 #[derive(Debug)]
@@ -85,9 +85,10 @@ impl Session {
 
     /// The catalog that holds for the next statement.
     pub(crate) fn catalog(&self) -> CatalogState {
-        match &self.changes.own {
-            Some(own) => CatalogState::Ready(Arc::clone(own)),
-            None => self.host.catalog(),
+        match (self.host.catalog(), &self.changes.own) {
+            (CatalogState::Unavailable(why), _) => CatalogState::Unavailable(why),
+            (_, Some(own)) => CatalogState::Ready(Arc::clone(own)),
+            (newest, None) => newest,
         }
     }
 
@@ -99,7 +100,13 @@ impl Session {
     }
 
     pub(crate) fn is_fresh(&self, prepared: &Prepared) -> bool {
-        prepared.generation == self.generation()
+        // Without a catalog nothing is known to be fresh.
+        let is_served = matches!(
+            self.catalog(),
+            CatalogState::Ready(_) | CatalogState::NotInstalled
+        );
+        is_served
+            && prepared.generation == self.generation()
             && prepared.scope.is_none_or(|version| {
                 self.scope.known().is_some() && self.scope.version() == version
             })
@@ -135,6 +142,9 @@ impl Session {
             });
         }
         let reading = Reading::new(text, &catalog, flags);
+        if let Some(refused) = self.forged_setting(&reading) {
+            return Ok(Judgement::Refused(refused));
+        }
         match self.port {
             Port::Admin => self.judge_admin(&reading, &catalog, out),
             Port::App if !reading.scanned.concerns_us() => {
@@ -142,6 +152,20 @@ impl Session {
             }
             Port::App => self.judge_ours(&reading, &catalog, out),
         }
+    }
+
+    /// The keeper's own settings are not a client's to set.
+    fn forged_setting(&self, reading: &Reading<'_>) -> Option<Refused> {
+        if self.port == Port::Admin {
+            return None;
+        }
+        let strings = reading.flags.standard_conforming_strings;
+        let named = settings::forbidden(reading.text, reading.scanned.statements(), strings)?;
+        let refusal = refusals::forged_setting(&named.name, named.offset);
+        Some(Refused {
+            attempt: reading.attempt(&refusal),
+            refusal,
+        })
     }
 
     /// The plan of a text that was seen before, without reading it again.

@@ -17,6 +17,7 @@ mod refuse;
 mod scope;
 mod server;
 mod session;
+mod settings;
 mod sql_prepared;
 mod statements;
 

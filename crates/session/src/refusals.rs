@@ -65,6 +65,13 @@ const DOCUMENTED: &[Documented] = &[
         why: "PostgreSQL says the same, in the same words; drivers know it.",
         instead: "Prepare the statement again.",
     },
+    Documented {
+        code: "W8",
+        sqlstate: "42501",
+        when: "A statement or a startup option sets a setting `reprieve.*` that is the keeper's.",
+        why: "The keeper keeps its books of the open deletion in them.",
+        instead: "Applications set `reprieve.actor`, `reprieve.reason`, `reprieve.show` and `reprieve.truncate`.",
+    },
 ];
 
 /// `docs/refusals.md`: everything that is not sent, of the rewriter and of the session.
@@ -166,6 +173,22 @@ pub(crate) fn behind_transaction_end() -> Arc<Refusal> {
     ))
 }
 
+pub(crate) const SETTINGS_HINT: &str =
+    "Applications may set reprieve.actor, reprieve.reason, reprieve.show and reprieve.truncate.";
+
+pub(crate) fn forged_message(name: &str) -> String {
+    format!("permission denied to set parameter \"{name}\"")
+}
+
+/// A setting that is the keeper's, at this byte of the text.
+pub(crate) fn forged_setting(name: &str, offset: usize) -> Arc<Refusal> {
+    let message = forged_message(name);
+    Arc::new(Refusal {
+        offset: Some(offset),
+        ..refusal("W8", "42501", message, SETTINGS_HINT)
+    })
+}
+
 /// Two changes of the rewriter met.
 pub(crate) fn conflict() -> Arc<Refusal> {
     Arc::new(refusal(
@@ -190,6 +213,7 @@ mod tests {
             behind_transaction_end(),
             conflict(),
             result_type_changed(),
+            forged_setting("reprieve.role", 0),
         ];
         assert_eq!(refusals.len(), DOCUMENTED.len());
         for refusal in refusals {

@@ -354,6 +354,9 @@ impl Session {
 
     fn on_notice(&mut self, body: &[u8]) -> Result<Fate, Ended> {
         let mut fields = Fields::read(body).map_err(garbled)?;
+        if self.port == Port::App && self.is_installed() && betrayals::tells_of_triggers(&fields) {
+            return Ok(Fate::Drop);
+        }
         if !self.translate(&mut fields) {
             return Ok(Fate::Pass);
         }

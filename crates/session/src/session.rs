@@ -12,7 +12,7 @@ use crate::inject::{Injection, Purpose};
 use crate::queue::ReplyQueue;
 use crate::scope::ScopeTracker;
 use crate::statements::Statements;
-use crate::{Answer, CatalogState, Host, Port, Request, StartupParameters};
+use crate::{Answer, CatalogState, Host, Port, Request, StartupParameters, refusals, settings};
 
 /// Statements longer than this are refused while a table is marked: each must be read as a whole.
 pub const STATEMENT_BYTES_MAX: usize = 64 << 20;
@@ -252,6 +252,16 @@ impl Session {
             && self.server_rest == Rest::None
     }
 
+    /// True while the server may still run what was planned by an older catalog than the process has now:
+    /// a reply is outstanding, or an open transaction has a catalog of its own.
+    pub fn holds_plans(&self) -> bool {
+        self.phase == Phase::Ready
+            && (!self.queue.is_empty()
+                || self.unsynced
+                || self.client_rest != Rest::None
+                || self.changes.own.is_some())
+    }
+
     /// FATAL for the client, where the protocol allows one at this point.
     pub fn farewell(&self, sqlstate: &str, message: &str, out: &mut Out) {
         let is_between_frames = !matches!(self.server_rest, Rest::Pass(_));
@@ -301,6 +311,12 @@ impl Session {
             }
             self.phase = Phase::Relaying;
         } else {
+            if self.port == Port::App
+                && !matches!(self.host.catalog(), CatalogState::NotInstalled)
+                && let Some(name) = settings::forbidden_at_startup(&self.startup.all)
+            {
+                return self.dismiss(forged_at_startup(&name), out);
+            }
             self.phase = Phase::Ready;
         }
         self.release_ready(out);
@@ -405,6 +421,20 @@ pub(crate) fn unavailable(why: String) -> Dismissal {
         sqlstate: "57P03",
         message,
         hint: None,
+        ended,
+    }
+}
+
+fn forged_at_startup(name: &str) -> Dismissal {
+    let message = refusals::forged_message(name);
+    let ended = Ended::Dismissed {
+        sqlstate: "42501",
+        message: message.clone(),
+    };
+    Dismissal {
+        sqlstate: "42501",
+        message,
+        hint: Some(refusals::SETTINGS_HINT),
         ended,
     }
 }

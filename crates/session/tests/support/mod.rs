@@ -112,6 +112,13 @@ pub fn startup(replication: bool) -> StartupParameters {
     }
 }
 
+/// A session of this host whose client said more than its name.
+pub fn session_with(host: &Arc<FakeHost>, said: (&str, &str)) -> Session {
+    let mut startup = startup(false);
+    startup.all.push((said.0.into(), said.1.into()));
+    Session::new(Port::App, startup, Arc::clone(host) as Arc<dyn Host>)
+}
+
 pub struct Talk {
     pub session: Session,
     pub host: Arc<FakeHost>,

@@ -1,0 +1,211 @@
+//! Schema changes that the keeper follows.
+
+use expect_test::expect;
+
+use crate::check;
+use crate::support::Talk;
+
+#[test]
+fn the_keeper_follows_ddl_before_the_client_goes_on() {
+    check(
+        &mut Talk::ready("ready t"),
+        "C Query CREATE TABLE u () | Query SELECT 1
+         S Complete CREATE TABLE
+         S Ready I
+         S Catalog t u | Ready I
+         H ready t u
+         A
+         S Complete SELECT 1 | Ready I
+         C Query CREATE INDEX ON u (id)
+         S Complete CREATE INDEX | Ready I
+         S Catalog t u | Ready I",
+        expect![[r#"
+            C Query CREATE TABLE u () | Query SELECT 1
+              > Query CREATE TABLE u ()
+              holds
+            S Complete CREATE TABLE
+              < Complete CREATE TABLE
+              holds
+            S Ready I
+              > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              holds
+            S Catalog t u | Ready I
+              request: ReloadCatalog
+            H ready t u
+              holds
+            A
+              > Query SELECT 1
+              < Ready I
+            S Complete SELECT 1 | Ready I
+              < Complete SELECT 1 | Ready I
+            C Query CREATE INDEX ON u (id)
+              > Query CREATE INDEX ON u (id)
+            S Complete CREATE INDEX | Ready I
+              > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              < Complete CREATE INDEX
+              holds
+            S Catalog t u | Ready I
+              < Ready I
+        "#]],
+    );
+}
+
+#[test]
+fn ddl_in_a_transaction_is_seen_by_it_alone() {
+    check(
+        &mut Talk::ready("ready"),
+        "C Query BEGIN
+         S Complete BEGIN | Ready T
+         C Query CREATE TABLE u ()
+         S Complete CREATE TABLE | Ready T
+         S Catalog u | Ready T
+         C Query DELETE FROM u
+         S Scope | Ready T
+         S Complete UPDATE 0 | Ready T
+         C Query ROLLBACK
+         S Complete ROLLBACK | Ready I
+         C Query DELETE FROM u
+         S Error 42P01 no table | Ready I
+         C Query BEGIN
+         S Complete BEGIN | Ready T
+         C Query CREATE TABLE u ()
+         S Complete CREATE TABLE | Ready T
+         S Catalog u | Ready T
+         C Query COMMIT
+         S Complete COMMIT | Ready I
+         H ready u
+         A
+         C Query SELECT 1",
+        expect![[r#"
+            C Query BEGIN
+              > Query BEGIN
+            S Complete BEGIN | Ready T
+              < Complete BEGIN | Ready T
+            C Query CREATE TABLE u ()
+              > Query CREATE TABLE u ()
+            S Complete CREATE TABLE | Ready T
+              > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              < Complete CREATE TABLE
+              holds
+            S Catalog u | Ready T
+              < Ready T
+            C Query DELETE FROM u
+              > Parse reprieve_probe SELECT reprieve.session_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              holds
+            S Scope | Ready T
+              > Query UPDATE u SET deleted_at = pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1(E'DELETE FROM u')) WHERE u.deleted_at IS NULL
+            S Complete UPDATE 0 | Ready T
+              < Complete DELETE 0 | Ready T
+            C Query ROLLBACK
+              > Query ROLLBACK
+            S Complete ROLLBACK | Ready I
+              < Complete ROLLBACK | Ready I
+            C Query DELETE FROM u
+              > Query DELETE FROM u
+            S Error 42P01 no table | Ready I
+              < Error S=ERROR C=42P01 M=no table | Ready I
+            C Query BEGIN
+              > Query BEGIN
+            S Complete BEGIN | Ready T
+              < Complete BEGIN | Ready T
+            C Query CREATE TABLE u ()
+              > Query CREATE TABLE u ()
+            S Complete CREATE TABLE | Ready T
+              > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              < Complete CREATE TABLE
+              holds
+            S Catalog u | Ready T
+              < Ready T
+            C Query COMMIT
+              > Query COMMIT
+            S Complete COMMIT | Ready I
+              < Complete COMMIT
+              request: ReloadCatalog
+            H ready u
+              holds
+            A
+              < Ready I
+            C Query SELECT 1
+              > Query SELECT 1
+        "#]],
+    );
+}
+
+#[test]
+fn ddl_in_a_batch_is_followed_in_the_batch_or_behind_it() {
+    check(
+        &mut Talk::ready("ready"),
+        "C Parse - CREATE TABLE u () | Bind - - | Execute - | Sync
+         S Parsed | Bound | Complete CREATE TABLE | Ready I
+         S Catalog | Ready I
+         C Parse - CREATE TABLE u () | Bind - - | Execute - | Parse - SELECT 1 | Sync
+         S Parsed | Bound | Complete CREATE TABLE
+         S Catalog u
+         S Parsed | Ready I",
+        expect![[r#"
+            C Parse - CREATE TABLE u () | Bind - - | Execute - | Sync
+              > Parse - CREATE TABLE u () | Bind - - | Execute - | Sync
+            S Parsed | Bound | Complete CREATE TABLE | Ready I
+              > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              < Parsed | Bound | Complete CREATE TABLE
+              holds
+            S Catalog | Ready I
+              < Ready I
+            C Parse - CREATE TABLE u () | Bind - - | Execute - | Parse - SELECT 1 | Sync
+              > Parse - CREATE TABLE u () | Bind - - | Execute - | Flush
+              holds
+            S Parsed | Bound | Complete CREATE TABLE
+              > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Flush
+              < Parsed | Bound | Complete CREATE TABLE
+              holds
+            S Catalog u
+              > Parse - SELECT 1 | Sync
+            S Parsed | Ready I
+              < Parsed
+              request: ReloadCatalog
+        "#]],
+    );
+}
+
+#[test]
+fn a_keeper_that_cannot_follow_is_a_warning() {
+    check(
+        &mut Talk::ready("ready t"),
+        "C Query CREATE TABLE u ()
+         S Complete CREATE TABLE | Ready I
+         S Error 42501 permission denied | Ready I
+         A
+         C Query BEGIN
+         S Complete BEGIN | Ready T
+         C Query CREATE TABLE u ()
+         S Complete CREATE TABLE | Ready T
+         S Error 42501 permission denied | Ready E
+         C Query SELECT 1",
+        expect![[r#"
+            C Query CREATE TABLE u ()
+              > Query CREATE TABLE u ()
+            S Complete CREATE TABLE | Ready I
+              > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              < Complete CREATE TABLE
+              holds
+            S Error 42501 permission denied | Ready I
+              request: ReloadCatalog
+            A
+              < Ready I
+            C Query BEGIN
+              > Query BEGIN
+            S Complete BEGIN | Ready T
+              < Complete BEGIN | Ready T
+            C Query CREATE TABLE u ()
+              > Query CREATE TABLE u ()
+            S Complete CREATE TABLE | Ready T
+              > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              < Complete CREATE TABLE
+              holds
+            S Error 42501 permission denied | Ready E
+              < Notice S=WARNING C=01000 M=soft delete could not follow this schema change: permission denied | Ready E
+            C Query SELECT 1
+              > Query SELECT 1
+        "#]],
+    );
+}
