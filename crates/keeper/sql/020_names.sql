@@ -70,6 +70,12 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT value FROM reprieve.settings WHERE key = name
 $$;
 
+-- True if our event trigger is told before a schema change.
+CREATE OR REPLACE FUNCTION reprieve.sees_ddl_start() RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM pg_event_trigger e WHERE e.evtname = 'reprieve_start' AND e.evtenabled <> 'D')
+$$;
+
 -- Where this session looks up unqualified names: {"path":[..],"temp_schema":..,"temp":[..]}. No SET clause
 -- and no SECURITY DEFINER: it must see the path of the caller. Everything in it is qualified instead.
 CREATE OR REPLACE FUNCTION reprieve.session_v1() RETURNS text

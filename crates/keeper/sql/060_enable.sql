@@ -22,7 +22,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- Partitioned tables, among these or (NULL) all, whose columns are those of this table, but for ours. ALTER TABLE ... ATTACH PARTITION
--- takes no table with a column more.
+-- takes no table with a column more. None where an event trigger ends the marking in time.
 CREATE OR REPLACE FUNCTION reprieve.may_join(relid oid, among oid[]) RETURNS SETOF oid
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH own AS MATERIALIZED (
@@ -31,7 +31,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
           AND NOT (a.attname IN ('deleted_at', 'deletion_id') AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = $1 AND t.mode = 'mark'))
     )
     SELECT p.oid FROM pg_class p
-    WHERE p.relkind = 'p' AND p.oid <> $1 AND (among IS NULL OR p.oid = ANY (among))
+    WHERE p.relkind = 'p' AND p.oid <> $1 AND (among IS NULL OR p.oid = ANY (among)) AND NOT reprieve.sees_ddl_start()
       AND NOT EXISTS (SELECT FROM own WHERE NOT EXISTS (
           SELECT FROM pg_attribute a WHERE a.attrelid = p.oid AND a.attname = own.attname AND a.atttypid = own.atttypid
              AND a.atttypmod = own.atttypmod AND a.attnum > 0))

@@ -150,20 +150,38 @@ BEGIN
     END LOOP;
 END $$;
 
--- Event trigger: before ALTER TABLE. Which table it is about nobody says yet; those whose name is in the text are few.
-CREATE OR REPLACE FUNCTION reprieve.on_alter() RETURNS event_trigger
+-- Ends marking in a table before a statement that would take our columns for the table's own: CREATE FUNCTION ... RETURNS
+-- SETOF t, ALTER TABLE ... ATTACH PARTITION t. Whether it could be marked after all is judged behind the statement.
+CREATE OR REPLACE FUNCTION reprieve.unmark(relation oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    requested text := (SELECT t.requested FROM reprieve.tables t WHERE t.relid = relation AND t.mode = 'mark' AND t.requested = 'auto');
+BEGIN
+    IF requested IS NOT NULL THEN
+        PERFORM reprieve.set_mode(relation, requested, 'bin', 'a schema change is under way');
+    END IF;
+END $$;
+
+-- Event trigger: before ALTER TABLE and CREATE FUNCTION. Which table it is about nobody says yet; those whose name is in
+-- the text are few. Of a function only what stands before its body can take a row type.
+CREATE OR REPLACE FUNCTION reprieve.on_ddl_start() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
     text text := lower(current_query());
+    alters boolean := tg_tag = 'ALTER TABLE';
 BEGIN
-    IF text !~ '\m(type|drop)\M' OR NOT reprieve.may_follow() THEN
+    IF alters AND text !~ '\m(type|drop|attach|inherit)\M' OR NOT reprieve.may_follow() THEN
         RETURN;
     END IF;
+    IF NOT alters THEN
+        text := regexp_replace(text, '\mas\s*e?[''$].*$', '');
+    END IF;
     PERFORM set_config('reprieve.reconciling', '1', true);
-    PERFORM reprieve.clear_columns(c.oid)
-    FROM (SELECT DISTINCT g.tgrelid FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
-          WHERE p.pronamespace = 'reprieve'::regnamespace AND NOT g.tgisinternal) AS ours
-    JOIN pg_class c ON c.oid = ours.tgrelid
-    WHERE strpos(text, lower(c.relname)) > 0 AND pg_has_role(session_user, c.relowner, 'USAGE');
+    PERFORM CASE WHEN alters AND text !~ '\m(attach|inherit)\M' THEN reprieve.clear_columns(c.oid) ELSE reprieve.unmark(c.oid) END
+    FROM (SELECT t.relid FROM reprieve.tables t UNION SELECT l.child FROM reprieve.links l) AS ours
+    JOIN pg_class c ON c.oid = ours.relid
+    WHERE strpos(text, lower(c.relname)) > 0
+      AND text ~ ('\m' || regexp_replace(lower(c.relname), '([^[:alnum:]_])', '\\\1', 'g') || '\M')
+      AND pg_has_role(session_user, c.relowner, 'USAGE');
     PERFORM set_config('reprieve.reconciling', '', true);
 END $$;

@@ -92,6 +92,32 @@ async fn auto_marks_only_where_nothing_can_tell() {
 }
 
 #[tokio::test]
+async fn a_function_takes_rows_without_our_columns() {
+    let database = installed("core_rows").await;
+    database
+        .run(
+            "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'x'), (2, 'y'); SELECT reprieve.enable_v1('t');
+             UPDATE t SET deleted_at = now(), deletion_id = (SELECT reprieve.begin_deletion_v1('')) WHERE id = 1;
+             CREATE FUNCTION live() RETURNS SETOF t LANGUAGE sql AS 'SELECT id, v FROM t'",
+        )
+        .await;
+    assert_eq!(database.rows("SELECT * FROM live()").await, ["2|y"]);
+    assert_eq!(
+        database
+            .rows("SELECT cause, data FROM reprieve.graveyard")
+            .await,
+        ["disable|{1,x}"]
+    );
+    assert!(
+        mode(&database, "t")
+            .await
+            .starts_with("bin|its row type is used by function")
+    );
+    database.run("DROP FUNCTION live").await;
+    assert_eq!(mode(&database, "t").await, "mark|marking is exact here");
+}
+
+#[tokio::test]
 async fn key_columns_can_change_their_type_and_go() {
     let database = installed("core_alter").await;
     database
