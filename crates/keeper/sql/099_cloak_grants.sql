@@ -4,3 +4,6 @@ GRANT EXECUTE ON FUNCTION reprieve.hidden_relation_v1(oid), reprieve.hidden_rout
     reprieve.marked_names_v1(), reprieve.hidden_index_names_v1(),
     reprieve.hidden_trigger_names_v1() TO PUBLIC;
 GRANT SELECT (relid, mode) ON reprieve.tables TO PUBLIC;
+GRANT EXECUTE ON FUNCTION reprieve.without_marks_v1(oid, text), reprieve.pg_get_viewdef(oid), reprieve.pg_get_viewdef(oid, boolean),
+    reprieve.pg_get_viewdef(oid, int), reprieve.pg_get_viewdef(text), reprieve.pg_get_viewdef(text, boolean),
+    reprieve.view_definition_v1(name, name, text) TO PUBLIC;

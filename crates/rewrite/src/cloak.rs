@@ -18,8 +18,8 @@ pub(crate) struct Cloak {
 pub(crate) struct Mask {
     column: &'static str,
     value: &'static str,
-    /// Who selects this column expects no gaps: what is ours is shown, masked, where leaving it out
-    /// would make one.
+    /// Where this column is selected, all are masked. Of pg_attribute: who selects it expects no gaps
+    /// in the numbers, so what is ours is shown, masked, where leaving it out would make one.
     pub counts: bool,
 }
 
@@ -131,6 +131,30 @@ const DROPPED: &[Mask] = &[
     },
 ];
 
+const fn definition(column: &'static str, value: &'static str) -> Mask {
+    Mask {
+        column,
+        value,
+        counts: true,
+    }
+}
+
+const VIEWS: &[Mask] = &[definition(
+    "definition",
+    "reprieve.view_definition_v1(@.schemaname, @.viewname, @.definition)",
+)];
+
+const MATERIALIZED_VIEWS: &[Mask] = &[definition(
+    "definition",
+    "reprieve.view_definition_v1(@.schemaname, @.matviewname, @.definition)",
+)];
+
+const STANDARD_VIEWS: &[Mask] = &[definition(
+    "view_definition",
+    "CAST(reprieve.view_definition_v1(@.table_schema, @.table_name, @.view_definition) \
+     AS information_schema.character_data)",
+)];
+
 const TRAILING: &str = concat!(
     "(@.attrelid, @.attnum) = ANY (SELECT attrelid, attnum FROM reprieve.trailing_attributes_v1()) OR ",
     relation!("attrelid")
@@ -207,6 +231,7 @@ const CATALOGS: &[Cloak] = &[
             " OR (@.schemaname, @.indexname) = ANY (SELECT table_schema, index_name FROM reprieve.hidden_index_names_v1())"
         ),
     ),
+    view("pg_matviews", named!("schemaname")),
     table("pg_namespace", "@.nspname = 'reprieve'"),
     table("pg_proc", namespace!("pronamespace")),
     view("pg_publication_tables", named!("schemaname")),
@@ -358,13 +383,21 @@ impl Cloak {
 
     /// The same where a [`Mask`] counts.
     pub fn masked_condition(&self, qualifier: &str) -> String {
-        format!("({}) IS NOT TRUE", written(TRAILING, qualifier))
+        if self.name == "pg_attribute" {
+            return format!("({}) IS NOT TRUE", written(TRAILING, qualifier));
+        }
+        self.condition(qualifier)
     }
 
     pub fn mask(&self, column: &str) -> Option<&'static Mask> {
-        DROPPED
-            .iter()
-            .find(|mask| self.name == "pg_attribute" && mask.column == column)
+        let masks = match (self.schema, self.name) {
+            (CATALOG, "pg_attribute") => DROPPED,
+            (CATALOG, "pg_views") => VIEWS,
+            (CATALOG, "pg_matviews") => MATERIALIZED_VIEWS,
+            (INFORMATION, "views") => STANDARD_VIEWS,
+            _ => &[],
+        };
+        masks.iter().find(|mask| mask.column == column)
     }
 }
 
@@ -392,14 +425,19 @@ fn written(template: &str, qualifier: &str) -> String {
     sql
 }
 
+/// The function that prints the definition of a view. There is one of that name in schema `reprieve`.
+pub(crate) const VIEW_PRINTER: &str = "pg_get_viewdef";
+
 /// True if a word of a statement may name a system relation in which things of ours stand: one of
-/// `pg_catalog` by its name, those of `information_schema` by their schema's.
+/// `pg_catalog` by its name, those of `information_schema` by their schema's. Or a function that
+/// prints what is ours.
 pub(crate) fn may_name(word: &[u8]) -> bool {
     let compare = |name: &str| compare(name.as_bytes(), word);
     match word.get(..3) {
-        Some(start) if start.eq_ignore_ascii_case(b"pg_") => CATALOGS
-            .binary_search_by(|cloak| compare(cloak.name))
-            .is_ok(),
+        Some(start) if start.eq_ignore_ascii_case(b"pg_") => {
+            let known = CATALOGS.binary_search_by(|cloak| compare(cloak.name));
+            known.is_ok() || word.eq_ignore_ascii_case(VIEW_PRINTER.as_bytes())
+        }
         Some(start) if start.eq_ignore_ascii_case(b"inf") => {
             word.eq_ignore_ascii_case(INFORMATION.as_bytes())
         }
@@ -425,7 +463,9 @@ mod tests {
                 assert_eq!(Cloak::find(cloak.schema, cloak.name), Some(cloak));
             }
         }
-        assert!(may_name(b"PG_Class") && may_name(b"information_schema"));
+        assert!(
+            may_name(b"PG_Class") && may_name(b"pg_get_viewdef") && may_name(b"information_schema")
+        );
         assert!(!may_name(b"pg_classes") && !may_name(b"pg") && !may_name(b"columns"));
     }
 

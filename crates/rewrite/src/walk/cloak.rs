@@ -7,7 +7,8 @@ use catalog::Resolved;
 
 use crate::ClientEncoding;
 use crate::Refusal;
-use crate::cloak::Cloak;
+use crate::cloak::{Cloak, VIEW_PRINTER};
+use crate::lex::TokenKind;
 
 use super::Walk;
 use super::resolve::SYSTEM_COLUMNS;
@@ -151,6 +152,29 @@ impl Walk<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Calls of the function that prints definitions: ours leaves out our conditions.
+    pub(super) fn emit_calls(&mut self, range: Range<usize>) {
+        if !self.reads || self.is_stored {
+            return;
+        }
+        for token in range.clone() {
+            let base = self.outline.range.start;
+            let outline = &self.outline;
+            let is_call = outline.is_name(token)
+                && outline.opens(token + 1)
+                && !self.taken[token - base]
+                && outline.name(token).as_deref() == Some(VIEW_PRINTER);
+            if !is_call {
+                continue;
+            }
+            if token == range.start || !outline.is(token - 1, TokenKind::Dot) {
+                self.replace(token..token + 1, &format!("reprieve.{VIEW_PRINTER}"));
+            } else if outline.name(token - 2).as_deref() == Some("pg_catalog") {
+                self.replace(token - 2..token + 1, &format!("reprieve.{VIEW_PRINTER}"));
+            }
+        }
     }
 
     /// The conditions that belong to one place.

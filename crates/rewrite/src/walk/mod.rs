@@ -55,7 +55,7 @@ pub(crate) fn statement(
         return Ok(Reply::AsIs);
     }
     let mut walk = Walk::new(tokens, range.clone(), scope)?;
-    walk.top(range)?;
+    walk.top(range.clone())?;
     let is_ours = |name: &str| scope.catalog.veils_name(name);
     if walk.reads
         && let Some(token) = check::unseen(parsed, tokens, &walk.relations, is_ours)
@@ -72,6 +72,7 @@ pub(crate) fn statement(
         walk.resolve_names()?;
         walk.emit()?;
     }
+    walk.emit_calls(range);
     if let Some(token) = walk.beyond_ascii {
         return Err(refuse::encoding(tokens, token));
     }
