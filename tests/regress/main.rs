@@ -1,7 +1,8 @@
 //! `make regress`: PostgreSQL's own regression files, statement by statement, directly and through the proxy.
 //!
-//! Usage: `regress [direct] [nothing] [everything] [only=FILE,FILE]`. Without a setting all three run: two direct runs
-//! show what differs by itself, then the proxy with nothing enabled, then with every table enabled. The report goes to
+//! Usage: `regress [direct] [nothing] [everything] [marked] [only=FILE,FILE]`; `marked` is `everything` with mode `mark` forced
+//! wherever it is possible at all. Without a setting all run: two direct runs show what differs by itself, then the proxy with
+//! nothing enabled, then with every table enabled, then with marks forced. The report goes to
 //! `target/regress/report.txt` and `report.json`, the outputs beside it. The exit code is 1 if anything differs with
 //! nothing enabled that does not differ between two direct runs.
 
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use report::{Comparison, FileResult, Report};
-use suite::{Outputs, Suite};
+use suite::{Outputs, Suite, Tables};
 
 fn main() -> ExitCode {
     let arguments = std::env::args().skip(1).collect::<Vec<_>>();
@@ -47,18 +48,22 @@ fn main() -> ExitCode {
             );
         }
     };
+    let try_with = |name: &'static str, tables: Tables| {
+        wanted(name).then(|| suite.run(name, Some(tables), aloud(name)))
+    };
     let (nothing, everything) = both(
-        || wanted("nothing").then(|| suite.run("nothing", Some(""), aloud("nothing"))),
-        || wanted("everything").then(|| suite.run("everything", Some("*.*"), aloud("everything"))),
+        || try_with("nothing", Tables::None),
+        || try_with("everything", Tables::All),
     );
+    let marked = try_with("marked", Tables::AllMarked);
     let mut add = |name, run: Option<(Outputs, Vec<String>)>| {
         if let Some((outputs, modes)) = run {
-            report.add(Comparison::new(&suite, name, &one, &outputs, Some(&two)));
-            report.modes(modes);
+            report.add(Comparison::new(&suite, name, &one, &outputs, Some(&two)).with_modes(modes));
         }
     };
     add("nothing enabled", nothing);
     add("every table enabled", everything);
+    add("every table enabled, marked wherever possible", marked);
     report.write(started.elapsed());
     if report.unexplained("nothing enabled") > 0 {
         ExitCode::FAILURE

@@ -93,6 +93,8 @@ fn is_explain(statement: &str) -> bool {
 pub struct Comparison {
     name: &'static str,
     files: BTreeMap<String, FileResult>,
+    /// How many tables ended in which mode.
+    modes: Vec<String>,
 }
 
 impl Comparison {
@@ -109,7 +111,17 @@ impl Comparison {
             let result = FileResult::new(&suite.texts[file], &plain[file], &tried[file], again);
             files.insert(file.clone(), result);
         }
-        Comparison { name, files }
+        Comparison {
+            name,
+            files,
+            modes: Vec::new(),
+        }
+    }
+
+    /// `modes`: such as `mark 120`.
+    pub fn with_modes(mut self, modes: Vec<String>) -> Comparison {
+        self.modes = modes;
+        self
     }
 
     fn total(&self, count: impl Fn(&FileResult) -> usize) -> usize {
@@ -145,6 +157,9 @@ impl Comparison {
             "{}: {identical} of {all} statements identical ({share:.2} %); without the {explains} that print plans {rest:.2} %",
             self.name
         );
+        if !self.modes.is_empty() {
+            let _ = write!(text, "; tables at the end: {}", self.modes.join(", "));
+        }
         if unstable > 0 {
             let _ = write!(text, ", {unstable} differ between two direct runs too");
         }
@@ -167,7 +182,7 @@ impl Comparison {
         json!({"name": self.name, "statements": self.total(|file| file.statements),
             "identical": self.total(|file| file.identical), "explains": self.total(|file| file.explains),
             "explains_identical": self.total(|file| file.explains_identical), "unstable": self.total(|file| file.unstable),
-            "reasons": reasons.collect::<Vec<_>>(), "files": files.collect::<Vec<_>>()})
+            "modes": self.modes, "reasons": reasons.collect::<Vec<_>>(), "files": files.collect::<Vec<_>>()})
     }
 }
 
@@ -222,8 +237,6 @@ fn without_names(line: &str) -> String {
 pub struct Report<'a> {
     suite: &'a Suite,
     comparisons: Vec<Comparison>,
-    /// How many tables ended in which mode.
-    modes: Vec<String>,
 }
 
 impl Report<'_> {
@@ -232,13 +245,7 @@ impl Report<'_> {
         Report {
             suite,
             comparisons: Vec::new(),
-            modes: Vec::new(),
         }
-    }
-
-    /// Lines such as `mark 120 tables`.
-    pub fn modes(&mut self, modes: Vec<String>) {
-        self.modes = modes;
     }
 
     pub fn add(&mut self, comparison: Comparison) {
@@ -266,9 +273,6 @@ impl Report<'_> {
         );
         for comparison in &self.comparisons {
             let _ = writeln!(text, "{}", comparison.summary());
-        }
-        for mode in &self.modes {
-            let _ = writeln!(text, "tables at the end: {mode}");
         }
         for comparison in &self.comparisons {
             let _ = writeln!(text, "\n== {}: reasons", comparison.name);

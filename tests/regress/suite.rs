@@ -20,6 +20,15 @@ const MODES: &str =
 /// What psql printed for each file.
 pub type Outputs = BTreeMap<String, String>;
 
+/// Which tables are enabled behind a proxy.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Tables {
+    None,
+    All,
+    /// And marked wherever that is possible at all.
+    AllMarked,
+}
+
 /// The files, ready to run.
 pub struct Suite {
     /// Names in the order of the schedule.
@@ -92,12 +101,12 @@ impl Suite {
         &self.results
     }
 
-    /// Runs all files on a cluster of their own; through a proxy if `enable` is given. `done` is told of each file: its
+    /// Runs all files on a cluster of their own; through a proxy if `tables` is given. `done` is told of each file: its
     /// name, what it printed, how long it took. Also returns how many tables ended in which mode.
     pub fn run(
         &self,
         name: &str,
-        enable: Option<&str>,
+        tables: Option<Tables>,
         done: impl Fn(&str, &str, Duration),
     ) -> (Outputs, Vec<String>) {
         let conf = "autovacuum = off\njit = off\nmax_prepared_transactions = 2\ntimezone = 'UTC'\n";
@@ -113,7 +122,15 @@ impl Suite {
         superuser.run("ALTER DATABASE regression SET bytea_output TO 'hex'");
         superuser.run("ALTER DATABASE regression SET timezone_abbreviations TO 'Default'");
         drop(superuser);
-        let proxy = enable.map(|enable| Proxy::start(cluster.port(), enable));
+        let proxy = tables.map(|tables| {
+            let enable = if tables == Tables::None { "" } else { "*.*" };
+            let mark = if tables == Tables::AllMarked {
+                "*.*"
+            } else {
+                ""
+            };
+            Proxy::with(cluster.port(), enable, &[("REPRIEVE__TABLES__MARK", mark)])
+        });
         let port = proxy
             .as_ref()
             .map_or(cluster.port(), |proxy| match proxy.app() {
@@ -144,10 +161,9 @@ impl Suite {
                 kept.join("proxy.log").display()
             );
         }
-        let modes = if enable.is_some_and(|enable| !enable.is_empty()) {
-            cluster.superuser("regression").run(MODES)
-        } else {
-            Vec::new()
+        let modes = match tables {
+            Some(Tables::All | Tables::AllMarked) => cluster.superuser("regression").run(MODES),
+            Some(Tables::None) | None => Vec::new(),
         };
         (outputs, modes)
     }

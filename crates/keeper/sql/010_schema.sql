@@ -113,6 +113,6 @@ CREATE TABLE IF NOT EXISTS reprieve.proxies (
 );
 
 CREATE TABLE IF NOT EXISTS reprieve.settings (
-    key    text PRIMARY KEY,                  -- keeper_version, tables.enable, tables.exclude, tables.bin, truncate.max_rows
+    key    text PRIMARY KEY,                  -- keeper_version, tables.enable, tables.exclude, tables.bin, tables.mark, truncate.max_rows
     value  text NOT NULL
 );

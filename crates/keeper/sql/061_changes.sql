@@ -122,7 +122,10 @@ BEGIN
           AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'reprieve', 'pg_toast') AND n.nspname !~ '^pg_(temp|toast)'
           AND NOT EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = c.oid AND t.requested <> 'cascade')
     )
-    SELECT c.oid, CASE WHEN reprieve.matches(c.nspname, c.relname, reprieve.setting('tables.bin')) THEN 'bin' ELSE 'auto' END
+    SELECT c.oid, CASE WHEN reprieve.matches(c.nspname, c.relname, reprieve.setting('tables.bin')) THEN 'bin'
+                       WHEN reprieve.matches(c.nspname, c.relname, reprieve.setting('tables.mark'))
+                            AND NOT EXISTS (SELECT FROM reprieve.obstacles(c.oid) AS o WHERE o.hard) THEN 'mark'
+                       ELSE 'auto' END
     FROM others c
     WHERE coalesce(reprieve.setting('tables.enable'), '') <> ''
       AND reprieve.matches(c.nspname, c.relname, reprieve.setting('tables.enable'))

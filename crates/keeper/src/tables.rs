@@ -17,13 +17,15 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const SIDECARS_TIMEOUT: Duration = Duration::from_secs(60);
 const SIDECARS_PAUSE: Duration = Duration::from_millis(50);
 
-/// `tables.enable`, `tables.exclude`, `tables.bin` of the configuration: globs over `schema.table`.
+/// `tables.enable`, `tables.exclude`, `tables.bin`, `tables.mark` of the configuration: globs over `schema.table`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableSettings {
     pub enable: Vec<String>,
     pub exclude: Vec<String>,
     /// Enabled, but always in mode `bin`: queues, tables with a fixed row type.
     pub bin: Vec<String>,
+    /// Enabled in mode `mark` wherever that is possible at all, also where it is not exact.
+    pub mark: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -146,6 +148,7 @@ impl Keeper {
             ("tables.enable", &settings.enable),
             ("tables.exclude", &settings.exclude),
             ("tables.bin", &settings.bin),
+            ("tables.mark", &settings.mark),
         ] {
             self.rows(
                 "storing the table settings",
@@ -200,6 +203,7 @@ impl Keeper {
             };
             let requested = match column(&row, "requested")? {
                 "bin" => RequestedMode::Bin.as_str(),
+                "mark" => RequestedMode::Mark.as_str(),
                 "cascade" => CASCADE,
                 _ => RequestedMode::Auto.as_str(),
             };

@@ -113,6 +113,9 @@ section! {
         url: String = String::new(),
         /// Install the keeper in a database when its first client comes.
         auto_install: bool = false,
+        /// How long tables that are being enabled wait for a `serve` that is not heard of any more before
+        /// they begin to mark. One that cannot reach the keeper refuses its clients a little earlier.
+        lease_seconds: u64 = 60,
     }
 }
 
@@ -126,6 +129,9 @@ section! {
         exclude: Globs = Globs::default(),
         /// These in mode `bin`: rows leave the table and are kept in the graveyard.
         bin: Globs = Globs::default(),
+        /// These in mode `mark` wherever that is possible at all, even where somebody could tell: `reprieve doctor` says
+        /// where. The default is `mark` only where it is exact.
+        mark: Globs = Globs::default(),
     }
 }
 

@@ -11,8 +11,9 @@ use proxy::{
 
 use crate::config_file::{FILE_DEFAULT, Raw, Sources};
 
-/// How long other sidecars wait for one that is not heard of.
-const LEASE: Duration = Duration::from_secs(60);
+/// Less could not be renewed in time.
+const LEASE_SECONDS_MIN: u64 = 4;
+const LEASE_SECONDS_MAX: u64 = 3600;
 const KEEPER_NONE: &str = "none";
 
 /// Everything `serve` needs, checked.
@@ -23,6 +24,8 @@ pub struct Config {
     pub settings: Settings,
     pub keeper: Option<KeeperConfig>,
     pub auto_install: bool,
+    /// Of `serve`, among its like.
+    pub lease: Duration,
     pub tables: TableSettings,
     pub log: LogConfig,
     pub plan_cache_bytes: u64,
@@ -68,10 +71,12 @@ impl Config {
             },
             keeper: keeper(raw, &blame)?,
             auto_install: raw.keeper.auto_install,
+            lease: lease(raw, &blame)?,
             tables: TableSettings {
                 enable: raw.tables.enable.0.clone(),
                 exclude: raw.tables.exclude.0.clone(),
                 bin: raw.tables.bin.0.clone(),
+                mark: raw.tables.mark.0.clone(),
             },
             log: log(raw, &blame)?,
             plan_cache_bytes: raw.limits.plan_cache_bytes,
@@ -87,7 +92,7 @@ impl Config {
             sidecar: Sidecar {
                 id: sidecar_id(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                lease: LEASE,
+                lease: self.lease,
             },
         })
     }
@@ -206,6 +211,15 @@ fn limits(raw: &Raw, blame: &Blame<'_>) -> Result<Limits, ConfigError> {
         login_timeout: Duration::from_secs(raw.limits.login_timeout_seconds),
         drain_timeout: Duration::from_secs(raw.limits.drain_timeout_seconds),
     })
+}
+
+fn lease(raw: &Raw, blame: &Blame<'_>) -> Result<Duration, ConfigError> {
+    let seconds = raw.keeper.lease_seconds;
+    if !(LEASE_SECONDS_MIN..=LEASE_SECONDS_MAX).contains(&seconds) {
+        let reason = format!("from {LEASE_SECONDS_MIN} to {LEASE_SECONDS_MAX} are possible");
+        return Err(blame.key("keeper.lease_seconds", &seconds.to_string(), &reason));
+    }
+    Ok(Duration::from_secs(seconds))
 }
 
 fn keeper(raw: &Raw, blame: &Blame<'_>) -> Result<Option<KeeperConfig>, ConfigError> {
