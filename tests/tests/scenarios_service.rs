@@ -1,6 +1,10 @@
 //! Things die, move and refuse: the proxy between them.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tests::client::Got;
@@ -176,6 +180,154 @@ fn schema_changes_past_the_proxy_are_heard_of() {
     eventually("the change was announced", || {
         superuser.value("SELECT count(*) FROM reprieve.publications") == "0"
     });
+}
+
+/// The keeper's connection of a proxy, to be cut without anybody hearing of it.
+struct Wire {
+    port: u16,
+    is_cut: Arc<AtomicBool>,
+}
+
+impl Wire {
+    fn to(server: u16) -> Wire {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let is_cut = Arc::new(AtomicBool::new(false));
+        let cut = Arc::clone(&is_cut);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else {
+                    continue;
+                };
+                for (from, to) in [(&stream, &server), (&server, &stream)] {
+                    let from = from.try_clone().expect("a socket");
+                    let to = to.try_clone().expect("a socket");
+                    let cut = Arc::clone(&cut);
+                    std::thread::spawn(move || pump(from, to, &cut));
+                }
+            }
+        });
+        Wire { port, is_cut }
+    }
+
+    fn cut(&self, is_cut: bool) {
+        self.is_cut.store(is_cut, Ordering::SeqCst);
+    }
+}
+
+fn pump(mut from: TcpStream, mut to: TcpStream, cut: &AtomicBool) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        while cut.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+/// A sidecar that the keeper does not hear of: others go on without it once its lease is over, and by then it
+/// refuses its clients. Not for a moment does it show a deleted row.
+#[test]
+fn a_sidecar_whose_lease_is_over_refuses() {
+    let cluster = Cluster::start();
+    let wire = Wire::to(cluster.port());
+    let lease = ("REPRIEVE__KEEPER__LEASE_SECONDS", "4");
+    let url = format!("postgres://postgres@127.0.0.1:{}/postgres", wire.port);
+    let one = Proxy::with(cluster.port(), "*.*", &[lease]);
+    let other = Proxy::with(
+        cluster.port(),
+        "*.*",
+        &[lease, ("REPRIEVE__KEEPER__URL", &url)],
+    );
+    cluster.create_database("shop");
+    let mut app = one.connect("shop");
+    app.run(ITEMS);
+    let mut stale = other.connect("shop");
+    assert_eq!(stale.value("SELECT count(*) FROM t"), "1000");
+    settle(&cluster, "shop");
+    // In the middle of a statement when the lease ends: it was planned by a catalog that holds no longer.
+    let mut caught = other.connect("shop");
+    assert_eq!(caught.value("SELECT 1"), "1");
+
+    wire.cut(true);
+    caught.send(&front::query("SELECT pg_sleep(30); SELECT count(*) FROM n"));
+    app.run("CREATE TABLE n (id int PRIMARY KEY); INSERT INTO n SELECT generate_series(1, 10)");
+    let mut superuser = cluster.superuser("shop");
+    let marking = "SELECT marking FROM reprieve.tables WHERE table_name = 'n'";
+    assert_eq!(superuser.value(marking), "f");
+    assert_eq!(app.command("DELETE FROM n WHERE id = 1"), "DELETE 1");
+    let (mut left, mut refused) = (9, false);
+    let tombstones = "SELECT count(*) FROM n WHERE deleted_at IS NOT NULL";
+    eventually("deletes are marks, and the other one refuses", || {
+        let before = left;
+        if left > 3 && superuser.value(marking) == "t" {
+            app.run("DELETE FROM n WHERE id = (SELECT min(id) FROM n)");
+            left -= 1;
+        }
+        let messages = stale.query("SELECT count(*) FROM n");
+        let answer = tests::compare::lines(&messages, tests::message::Detail::Meaning).join(" ");
+        refused = answer.contains("57P03");
+        // The columns of ours that it does not know of do not show in a count.
+        let count = format!("D '{left}'");
+        assert!(
+            refused || answer.contains(&count) || answer.contains(&format!("D '{before}'")),
+            "{answer}: {left} of {before} rows are left"
+        );
+        left <= 3 && refused
+    });
+    assert_ne!(superuser.value(tombstones), "0");
+    let end = caught.until_ready();
+    assert!(end.iter().all(|message| message.tag != b'Z'), "{end:?}");
+
+    wire.cut(false);
+    eventually("clients are served again", || {
+        let messages = stale.query("SELECT count(*) FROM n");
+        messages.iter().any(|message| message.tag == b'D')
+    });
+    assert_eq!(stale.value("SELECT count(*) FROM n"), "3");
+    assert_eq!(stale.command("DELETE FROM n"), "DELETE 3");
+}
+
+/// A statement that was planned before a table began to mark, and runs after.
+#[test]
+fn no_table_begins_to_mark_while_older_plans_are_on_their_way() {
+    let cluster = Cluster::start();
+    let proxy = Proxy::start(cluster.port(), "none.*");
+    cluster.create_database("shop");
+    let mut app = proxy.connect("shop");
+    app.run("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 10)");
+    let mut slow = proxy.connect("shop");
+    assert_eq!(slow.value("SELECT count(*) FROM t"), "10");
+    slow.send(&front::query("SELECT pg_sleep(2); SELECT count(*) FROM t"));
+    // And one in the middle of a transaction that has a catalog of its own.
+    let mut own = proxy.connect("shop");
+    own.run("BEGIN");
+    own.run("CREATE TABLE mine (id int PRIMARY KEY)");
+    let mut admin = proxy.connect_admin("shop");
+    admin.run("ENABLE SOFT DELETE ON t");
+    assert_eq!(app.command("DELETE FROM t WHERE id <= 4"), "DELETE 4");
+    let mut superuser = cluster.superuser("shop");
+    let marking = "SELECT marking FROM reprieve.tables WHERE table_name = 't'";
+    assert_eq!(superuser.value(marking), "f");
+    let rows: Vec<_> = slow
+        .until_ready()
+        .into_iter()
+        .filter(|m| m.tag == b'D')
+        .collect();
+    assert_eq!(rows.len(), 2);
+    assert!(rows[1].body.ends_with(b"6"), "{rows:?}");
+    assert_eq!(own.value("SELECT count(*) FROM t"), "6");
+    own.run("COMMIT");
+    settle(&cluster, "shop");
+    assert_eq!(app.command("DELETE FROM t WHERE id <= 6"), "DELETE 2");
+    assert_eq!(
+        superuser.value("SELECT count(*) FROM t WHERE deleted_at IS NOT NULL"),
+        "2"
+    );
+    assert_eq!(own.value("SELECT count(*) FROM t"), "4");
 }
 
 #[test]

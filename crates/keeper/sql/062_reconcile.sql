@@ -137,9 +137,14 @@ BEGIN
             RETURN 0;
         END IF;
     END IF;
-    UPDATE reprieve.tables t SET marking = true WHERE t.mode = 'mark' AND NOT t.marking AND t.signature IS DISTINCT FROM 'preparing';
+    -- Never waits: what an open transaction holds begins to mark once that transaction is over and everybody hears of it.
+    UPDATE reprieve.tables t SET marking = true
+    WHERE t.relid IN (SELECT n.relid FROM reprieve.tables n
+                      WHERE n.mode = 'mark' AND NOT n.marking AND n.signature IS DISTINCT FROM 'preparing' FOR UPDATE SKIP LOCKED);
     GET DIAGNOSTICS advanced = ROW_COUNT;
-    PERFORM reprieve.publish();
+    IF advanced > 0 THEN
+        PERFORM reprieve.publish();
+    END IF;
     RETURN advanced;
 END $$;
 

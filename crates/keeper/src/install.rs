@@ -236,7 +236,9 @@ async fn run_scripts(client: &mut Client) -> Result<(), (&'static str, tokio_pos
     }
     let remember = format!(
         "INSERT INTO reprieve.settings AS s (key, value) VALUES ('keeper_version', '{KEEPER_VERSION}')
-         ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE s.value <> excluded.value"
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE s.value <> excluded.value;
+         -- Sidecars that serve this database without a keeper must be waited for from now on.
+         NOTIFY reprieve_catalog"
     );
     transaction
         .batch_execute(&remember)

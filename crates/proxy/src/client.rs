@@ -170,11 +170,16 @@ async fn let_server_refuse(
 struct ClientHost {
     shared: Arc<Shared>,
     database: DatabaseHandle,
+    port: Port,
 }
 
 impl Host for ClientHost {
     fn catalog(&self) -> CatalogState {
-        self.database.state()
+        match self.port {
+            Port::App => self.database.look(),
+            // Shown as it is.
+            Port::Admin => self.database.state(),
+        }
     }
 
     fn plans(&self) -> &PlanCache {
@@ -274,6 +279,7 @@ impl Client {
         let host = Arc::new(ClientHost {
             shared: Arc::clone(&self.shared),
             database,
+            port: self.port,
         });
         let mut session = Session::new(
             self.port,
@@ -293,6 +299,7 @@ impl Client {
             dialled.socket,
             session,
             leaves_at,
+            &host.database,
             move |request| Box::pin(settle_host.database.settle(request)),
         );
         let mut counted = Moved::default();

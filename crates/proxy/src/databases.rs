@@ -1,20 +1,24 @@
 //! One entry per database that has clients: its catalog, and whether a watcher keeps it up to date.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use keeper::{KeeperConfig, Sidecar, TableSettings};
 use session::{CatalogState, Request};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::metrics::Metrics;
 use crate::watcher;
 
 /// How long a session waits for its catalog before it is told that there is none.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Clients read it.
+const LEASE_OVER: &str = "the keeper's connection is lost for too long";
 
 /// How the keeper is reached and what it is to do in every database.
 #[derive(Debug, Clone)]
@@ -25,10 +29,36 @@ pub struct KeeperSettings {
     pub sidecar: Sidecar,
 }
 
+/// Since which catalog a session may have had statements on their way that the server has not answered.
+#[derive(Debug, Default)]
+pub struct Pin {
+    /// A value of [`Database::epoch`]; 0: nothing is on its way.
+    epoch: AtomicU64,
+}
+
+impl Pin {
+    pub fn is_held(&self) -> bool {
+        self.epoch.load(Ordering::Acquire) != 0
+    }
+
+    /// All that was sent has been answered.
+    pub fn release(&self) {
+        self.epoch.store(0, Ordering::Release);
+    }
+}
+
 /// Facts about one database, shared by its sessions.
 pub struct Database {
     name: String,
     catalog: ArcSwap<CatalogState>,
+    /// Raised with each catalog.
+    epoch: AtomicU64,
+    pins: Mutex<Vec<Weak<Pin>>>,
+    born: Instant,
+    /// Milliseconds after [`Self::born`]: until then a catalog may be served by.
+    serves_until: AtomicU64,
+    /// Raised when the lease is over: whoever has a statement on its way must go.
+    lapsed: watch::Sender<u64>,
     /// Raised by everyone who needs a catalog that is read after this moment.
     wanted: watch::Sender<u64>,
     /// The `wanted` that [`Self::catalog`] satisfies.
@@ -41,7 +71,16 @@ impl Database {
     fn new(name: &str, state: CatalogState) -> Self {
         Self {
             name: name.to_owned(),
+            // Where there is no keeper there is no lease.
+            serves_until: AtomicU64::new(match state {
+                CatalogState::NotInstalled => u64::MAX,
+                _ => 0,
+            }),
             catalog: ArcSwap::from_pointee(state),
+            epoch: AtomicU64::new(1),
+            pins: Mutex::default(),
+            born: Instant::now(),
+            lapsed: watch::Sender::new(0),
             wanted: watch::Sender::new(1),
             served: watch::Sender::new(0),
             users: watch::Sender::new(0),
@@ -53,12 +92,83 @@ impl Database {
     }
 
     pub fn state(&self) -> CatalogState {
-        CatalogState::clone(&self.catalog.load())
+        match &**self.catalog.load() {
+            CatalogState::Ready(_) | CatalogState::NotInstalled if self.is_over() => {
+                CatalogState::Unavailable(LEASE_OVER.to_owned())
+            }
+            state => state.clone(),
+        }
     }
 
     /// Sessions look at this state from their next statement on.
     pub(crate) fn publish(&self, state: CatalogState) {
         self.catalog.store(Arc::new(state));
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// True if sessions are served, be it that there is nothing to hide.
+    pub(crate) fn is_serving(&self) -> bool {
+        let state = self.state();
+        matches!(state, CatalogState::Ready(_) | CatalogState::NotInstalled)
+    }
+
+    /// True if there is one, be it out of date.
+    pub(crate) fn has_catalog(&self) -> bool {
+        let state = self.catalog.load();
+        matches!(
+            &**state,
+            CatalogState::Ready(_) | CatalogState::NotInstalled
+        )
+    }
+
+    /// The catalog may be served by until then.
+    pub(crate) fn renew(&self, until: Instant) {
+        let until = until.duration_since(self.born).as_millis();
+        let until = u64::try_from(until).unwrap_or(u64::MAX);
+        self.serves_until.store(until, Ordering::Release);
+    }
+
+    /// When the catalog may be served by no longer, as it is known now.
+    pub(crate) fn serves_until(&self) -> Instant {
+        let until = self.serves_until.load(Ordering::Acquire);
+        // Far enough, and no overflow.
+        self.born + Duration::from_millis(until.min(u64::from(u32::MAX) * 1000))
+    }
+
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.serves_until()
+    }
+
+    /// Sends those away who have a statement on its way: it was planned by a catalog that holds no longer.
+    pub(crate) fn lapse(&self) {
+        self.lapsed.send_modify(|times| *times += 1);
+    }
+
+    /// True once the server has answered everything that was planned by an older catalog than the one
+    /// published last.
+    ///
+    /// A session pins itself before it looks at the catalog, we publish before we look at the pins: one
+    /// of us sees what the other did.
+    pub(crate) fn is_followed(&self) -> bool {
+        fence(Ordering::SeqCst);
+        let newest = self.epoch.load(Ordering::SeqCst);
+        let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        pins.retain(|pin| pin.strong_count() > 0);
+        let mut held = pins.iter().filter_map(Weak::upgrade).map(|pin| {
+            let epoch = pin.epoch.load(Ordering::SeqCst);
+            epoch != 0 && epoch < newest
+        });
+        !held.any(|is_held| is_held)
+    }
+
+    fn new_pin(&self) -> Arc<Pin> {
+        let pin = Arc::new(Pin::default());
+        let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        if pins.len() == pins.capacity() {
+            pins.retain(|pin| pin.strong_count() > 0);
+        }
+        pins.push(Arc::downgrade(&pin));
+        pin
     }
 
     /// Lets those go on who wanted a catalog no newer than this.
@@ -157,6 +267,7 @@ impl Databases {
         entry.clients += 1;
         DatabaseHandle {
             databases: Arc::clone(self),
+            pin: entry.database.new_pin(),
             database: Arc::clone(&entry.database),
             active: Mutex::new(false),
         }
@@ -220,12 +331,33 @@ impl Databases {
 pub struct DatabaseHandle {
     databases: Arc<Databases>,
     database: Arc<Database>,
+    pin: Arc<Pin>,
     active: Mutex<bool>,
 }
 
 impl DatabaseHandle {
     pub fn state(&self) -> CatalogState {
         self.database.state()
+    }
+
+    /// The state by which a statement is about to be planned and sent. To be released once all that was
+    /// sent is answered.
+    pub fn look(&self) -> CatalogState {
+        if self.pin.epoch.load(Ordering::Relaxed) == 0 {
+            let epoch = self.database.epoch.load(Ordering::SeqCst);
+            self.pin.epoch.store(epoch, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+        }
+        self.database.state()
+    }
+
+    pub fn pin(&self) -> Arc<Pin> {
+        Arc::clone(&self.pin)
+    }
+
+    /// Changes when those must go who have a statement on its way.
+    pub fn watch_lapses(&self) -> watch::Receiver<u64> {
+        self.database.lapsed.subscribe()
     }
 
     /// The client has proved who it is: from now on the catalog is kept up to date.

@@ -5,14 +5,16 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
 use session::{Answer, Ended, Out, Request, Session};
 use tokio::io::AsyncWrite;
+use tokio::sync::watch;
 
 use crate::backend_key::KeyWatch;
+use crate::databases::{DatabaseHandle, Pin};
 use crate::phase::{Phase, PhaseWatch};
 use crate::socket::Socket;
 
@@ -39,7 +41,7 @@ pub enum End {
 }
 
 /// What the process does for a session that cannot go on alone.
-pub type Settle = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub type Settle = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How many bytes went by.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +113,10 @@ pub struct Relay<F> {
     held: bool,
     waiting: Option<Settle>,
     settle: F,
+    /// Released whenever all that was sent is answered.
+    pin: Arc<Pin>,
+    /// Changes when the catalog holds no longer by which the session's statements were planned.
+    lapses: watch::Receiver<u64>,
     key: KeyWatch,
     moved: Moved,
     /// From this phase on an idle client is sent away.
@@ -125,6 +131,7 @@ impl<F: FnMut(Request) -> Settle> Relay<F> {
         server: Socket,
         session: Session,
         leaves_at: Phase,
+        database: &DatabaseHandle,
         settle: F,
     ) -> Self {
         Self {
@@ -140,6 +147,8 @@ impl<F: FnMut(Request) -> Settle> Relay<F> {
             held: false,
             waiting: None,
             settle,
+            pin: database.pin(),
+            lapses: database.watch_lapses(),
             key: KeyWatch::default(),
             moved: Moved::default(),
             leaves_at,
@@ -163,11 +172,17 @@ impl<F: FnMut(Request) -> Settle> Relay<F> {
     /// Runs until one side is done. `progress` is called whenever bytes have moved.
     pub async fn run(&mut self, phase: &mut PhaseWatch, mut progress: impl FnMut(&Self)) -> End {
         self.phase = phase.now();
+        let mut lapses = self.lapses.clone();
         loop {
             tokio::select! {
                 biased;
                 end = poll_fn(|cx| self.poll(cx, &mut progress)) => return end,
                 now = phase.changed() => self.phase = now,
+                Ok(()) = lapses.changed() => {
+                    if self.pin.is_held() && self.session.holds_plans() {
+                        return End::SentAway;
+                    }
+                }
             }
         }
     }
@@ -306,6 +321,9 @@ impl<F: FnMut(Request) -> Settle> Relay<F> {
                 other => End::Session(other),
             });
         }
+        if !self.session.holds_plans() {
+            self.pin.release();
+        }
         if let Some(request) = self.session.take_request() {
             self.waiting = Some((self.settle)(request));
         }
@@ -349,7 +367,7 @@ fn poll_write(
 ) -> io::Result<bool> {
     let mut moved = false;
     while !out.is_empty() {
-        match Pin::new(&mut *socket).poll_write(cx, out) {
+        match std::pin::Pin::new(&mut *socket).poll_write(cx, out) {
             Poll::Pending => return Ok(moved),
             Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
             Poll::Ready(Ok(count)) => {
@@ -361,7 +379,7 @@ fn poll_write(
         }
     }
     if *flush {
-        match Pin::new(socket).poll_flush(cx) {
+        match std::pin::Pin::new(socket).poll_flush(cx) {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => *flush = false,
             Poll::Ready(Err(error)) => return Err(error),

@@ -11,7 +11,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use keeper::{Keeper, KeeperError, TableSettings};
+use keeper::{Keeper, KeeperError, Loaded, TableSettings};
 use session::CatalogState;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -29,8 +29,12 @@ const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// While others change the schema all the time, each change rings the bell anyway.
 const LOADS_MAX: usize = 5;
-/// Of the lease: what a slow answer and clocks may cost us.
-const LEASE_MARGIN: Duration = Duration::from_secs(5);
+/// Of the lease, or a quarter of it: what a slow answer and clocks may cost us, and the end of statements
+/// that are on their way.
+const LEASE_MARGIN_MAX: Duration = Duration::from_secs(5);
+/// How long those who wait for a newer catalog wait for statements that were planned by an older one.
+const FOLLOW_TIMEOUT: Duration = Duration::from_millis(20);
+const FOLLOW_PAUSE: Duration = Duration::from_millis(5);
 
 /// Why the watch over a connection ended.
 enum Over {
@@ -80,6 +84,8 @@ pub(crate) async fn watch(databases: Weak<Databases>, database: Arc<Database>) {
         wanted: database.watch_wanted(),
         database,
         lease_ends: Instant::now(),
+        followed: None,
+        is_behind: false,
         enabling: false,
     };
     let mut backoff = BACKOFF_MIN;
@@ -88,7 +94,11 @@ pub(crate) async fn watch(databases: Weak<Databases>, database: Arc<Database>) {
             return;
         };
         let before = watcher.lease_ends;
-        let over = watcher.connected(&registry).await;
+        let database = Arc::clone(&watcher.database);
+        let over = tokio::select! {
+            over = watcher.connected(&registry) => over,
+            () = lease_over(&database) => failed("no answer before the lease was over"),
+        };
         if watcher.lease_ends > before {
             backoff = BACKOFF_MIN;
         }
@@ -124,8 +134,12 @@ struct Watcher {
     database: Arc<Database>,
     users: watch::Receiver<usize>,
     wanted: watch::Receiver<u64>,
-    /// Until then the last catalog may be served by.
+    /// Until then the last catalog may be served by. A little earlier than others believe.
     lease_ends: Instant,
+    /// md5 of the newest catalog by which alone sessions go.
+    followed: Option<String>,
+    /// The catalog read last is not acknowledged yet.
+    is_behind: bool,
     /// `tables.enable` was applied by this process.
     enabling: bool,
 }
@@ -177,6 +191,7 @@ impl Watcher {
             tokio::select! {
                 rung = bell.changed() => rung?,
                 _ = self.wanted.changed() => {}
+                () = followed(&self.database), if self.is_behind => {}
                 looked = look_out(&keeper, &self.database), if announces => looked?,
                 () = unused(&mut self.users) => {
                     let _ = timeout(CALL_TIMEOUT, keeper.leave(&settings.sidecar)).await;
@@ -217,52 +232,82 @@ impl Watcher {
     ) -> Result<(), Over> {
         self.wanted.borrow_and_update();
         let wanted = self.database.wanted();
-        let name = self.database.name();
+        self.is_behind = false;
         for _ in 0..LOADS_MAX {
             let asked = Instant::now();
+            let lease = settings.sidecar.lease;
+            let lease_ends = asked + lease - LEASE_MARGIN_MAX.min(lease / 4);
             let loaded = match within_keeper(keeper.load()).await {
                 Err(KeeperError::NotInstalled { .. }) => {
                     self.database.publish(CatalogState::NotInstalled);
-                    self.lease_ends = asked + settings.sidecar.lease;
+                    self.renew(lease_ends);
                     break;
                 }
                 other => other?,
             };
-            let generation = loaded.catalog.generation();
-            if !matches!(self.database.state(), CatalogState::Ready(old) if old.generation() == generation)
-            {
-                tracing::debug!(database = name, generation = generation.0, "catalog loaded");
+            // Whom we serve already is served by the newer catalog before we say so; whom we do not
+            // serve yet, once it is sure that no table begins to mark without us.
+            let was_serving = self.database.is_serving();
+            if was_serving {
+                self.publish(&loaded);
             }
-            self.database.publish(CatalogState::Ready(loaded.catalog));
-            let acknowledged = keeper.acknowledge(&settings.sidecar, &loaded.md5);
+            if !was_serving || followed_within(&self.database, FOLLOW_TIMEOUT).await {
+                self.followed = Some(loaded.md5.clone());
+            } else {
+                self.is_behind = true;
+            }
+            let known = self.followed.as_deref().unwrap_or_default();
+            let acknowledged = keeper.acknowledge(&settings.sidecar, known);
             let current = match timeout(CALL_TIMEOUT, acknowledged).await {
                 Ok(Err(error)) if error.is_transient() && !keeper.is_closed() => {
-                    // Somebody's open transaction holds a row of ours. The catalog is served by
-                    // all the same; the lease is renewed at the next ring.
+                    // Until the lease ends we are waited for all the same.
+                    let name = self.database.name();
                     tracing::warn!(database = name, %error, "catalog not acknowledged");
+                    self.is_behind = true;
                     break;
                 }
                 Ok(result) => result?,
                 Err(_) => return Err(failed("acknowledging the catalog: no answer")),
             };
-            self.lease_ends = asked + settings.sidecar.lease;
-            registry.metrics().catalog_loaded(name);
-            if current == loaded.md5 {
+            if !was_serving {
+                self.publish(&loaded);
+            }
+            self.renew(lease_ends);
+            registry.metrics().catalog_loaded(self.database.name());
+            if self.is_behind || current == loaded.md5 {
                 break;
             }
         }
-        self.database.serve(wanted);
+        if self.database.is_serving() {
+            self.database.serve(wanted);
+        }
         Ok(())
+    }
+
+    fn publish(&self, loaded: &Loaded) {
+        let generation = loaded.catalog.generation();
+        if !matches!(self.database.state(), CatalogState::Ready(old) if old.generation() == generation)
+        {
+            tracing::debug!(
+                database = self.database.name(),
+                generation = generation.0,
+                "catalog loaded"
+            );
+            let state = CatalogState::Ready(Arc::clone(&loaded.catalog));
+            self.database.publish(state);
+        }
+    }
+
+    fn renew(&mut self, lease_ends: Instant) {
+        self.lease_ends = lease_ends;
+        self.database.renew(lease_ends);
     }
 
     /// The connection is gone or could not be made.
     fn degrade(&self, reason: &str, hint: Option<&str>) {
         let name = self.database.name();
-        let known = match self.database.state() {
-            CatalogState::Ready(_) | CatalogState::NotInstalled => true,
-            CatalogState::Loading | CatalogState::Unavailable(_) => false,
-        };
-        if known && Instant::now() + LEASE_MARGIN < self.lease_ends {
+        let known = self.database.has_catalog();
+        if known && Instant::now() < self.lease_ends {
             tracing::warn!(
                 database = name,
                 reason,
@@ -278,12 +323,15 @@ impl Watcher {
         );
         self.database
             .publish(CatalogState::Unavailable(reason.to_owned()));
+        if known {
+            self.database.lapse();
+        }
         self.database.serve(self.database.wanted());
     }
 
     /// Waits before the next attempt: shorter if the lease ends or the last client leaves.
     async fn pause(&mut self, pause: Duration) {
-        let lease = self.lease_ends - LEASE_MARGIN;
+        let lease = self.lease_ends;
         let lease_counts = lease > Instant::now();
         tokio::select! {
             () = sleep(pause) => {}
@@ -291,6 +339,35 @@ impl Watcher {
             () = unused(&mut self.users) => {}
         }
     }
+}
+
+/// Returns once a lease is over that there was, or will be.
+async fn lease_over(database: &Database) {
+    loop {
+        let known = database.serves_until();
+        if known <= Instant::now() {
+            sleep(FOLLOW_TIMEOUT).await;
+            continue;
+        }
+        sleep_until(known).await;
+        if database.serves_until() == known {
+            return;
+        }
+    }
+}
+
+/// Returns once nothing is on its way that was planned by an older catalog.
+async fn followed(database: &Database) {
+    loop {
+        sleep(FOLLOW_PAUSE).await;
+        if database.is_followed() {
+            return;
+        }
+    }
+}
+
+async fn followed_within(database: &Database, time: Duration) -> bool {
+    database.is_followed() || timeout(time, followed(database)).await.is_ok()
 }
 
 /// Waits for changes of the catalog that nobody has announced.
