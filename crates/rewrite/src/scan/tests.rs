@@ -206,3 +206,73 @@ fn a_statement_behind_one_that_changes_names_is_refused() {
     assert!(!refused("SET statement_timeout = 0; DELETE FROM orders"));
     assert!(!refused("BEGIN; DELETE FROM orders; COMMIT"));
 }
+
+fn sent(text: &str, catalog: &Catalog, encoding: ClientEncoding) -> String {
+    let scope = Scope {
+        catalog,
+        search_path: &catalog::SearchPath {
+            schemas: vec!["pg_catalog".into(), "public".into()],
+            ..Default::default()
+        },
+        standard_conforming_strings: true,
+        encoding,
+    };
+    let plan = scan(text.as_bytes(), catalog, true, encoding)
+        .plan(&scope)
+        .unwrap();
+    String::from_utf8(plan.edits.apply(text.as_bytes())).unwrap()
+}
+
+#[test]
+fn nothing_is_refused_for_the_sake_of_the_catalogs() {
+    let utf8 = ClientEncoding::Utf8;
+    for text in [
+        "SELECT relname FROM pg_class WHERE",
+        "SELECT relname FROM pg_class GROUP BY ((",
+        "FROBNICATE pg_class",
+        "SELECT c.* FROM pg_class c FULL JOIN pg_attribute a ON c.oid = a.attrelid FOR UPDATE",
+        "CREATE FUNCTION f() RETURNS bigint RETURN (SELECT count(*) FROM pg_class)",
+        "CREATE MATERIALIZED VIEW m AS SELECT pg_get_viewdef(oid) FROM pg_class",
+        "DELETE FROM pg_class",
+        "ALTER TABLE x ADD CHECK (pg_get_viewdef(1) = '')",
+    ] {
+        let bin = r#"{"server":150018,"tables":[{"oid":2,"schema":"public","name":"bin","mode":"bin",
+            "kind":"r","columns":[{"name":"id"}]}],"shadows":[]}"#;
+        let catalog = Catalog::from_json(bin).unwrap();
+        assert_eq!(sent(text, &catalog, utf8), text);
+        assert_eq!(sent(text, &Catalog::empty(), utf8), text);
+    }
+    let text = "SELECT nspname FROM pg_namespace";
+    assert_eq!(
+        sent(text, &catalog(), ClientEncoding::Unsafe),
+        format!(
+            "{text} WHERE (pg_namespace.nspname OPERATOR(pg_catalog.=) 'reprieve') IS NOT TRUE"
+        )
+    );
+    let text = "SELECT 1 FROM pg_class AS \"é\"";
+    assert_eq!(sent(text, &catalog(), ClientEncoding::AsciiSuperset), text);
+}
+
+#[test]
+fn the_catalogs_are_read_behind_a_change_of_names() {
+    let text = "SET search_path = a; SELECT 1 FROM pg_namespace";
+    let sent = sent(text, &catalog(), ClientEncoding::Utf8);
+    assert!(sent.ends_with("IS NOT TRUE"), "{sent}");
+}
+
+#[test]
+fn the_catalogs_concern_us_as_soon_as_a_table_is_enabled() {
+    for text in [
+        "SELECT 1 FROM pg_class",
+        "TABLE \"pg_class\"",
+        "SELECT 1 FROM Information_Schema.columns",
+        "SELECT pg_catalog.pg_get_viewdef(1)",
+    ] {
+        let scanned = scan(text.as_bytes(), &catalog(), true, ClientEncoding::Utf8);
+        assert!(scanned.concerns_us() && !scanned.must_be_read(), "{text}");
+        let empty = Catalog::empty();
+        assert!(!scan(text.as_bytes(), &empty, true, ClientEncoding::Utf8).concerns_us());
+    }
+    assert!(!concerns("SELECT 'pg_class'::regclass, pg_typeof(1)"));
+    assert!(!concerns("DROP VIEW pg_class"));
+}
