@@ -67,6 +67,9 @@ const VIEWS: &str = "
         (SELECT * FROM orders q WHERE q.customer_id = c.id AND (q.id = 1 OR q.id = 2)) o ON true;
     CREATE VIEW v18 AS SELECT id FROM orders WHERE id > 1 WITH CASCADED CHECK OPTION;
     CREATE VIEW v19 AS SELECT id FROM ONLY orders TABLESAMPLE SYSTEM (100);
+    CREATE VIEW v20 AS SELECT note || 'it''s' AS \"odd's deleted_at (\" FROM orders WHERE note = 'a' OR note = 'b''';
+    CREATE VIEW v21 AS SELECT a.a, a.deleted_at FROM nokey a LEFT JOIN orders o ON o.id = a.a AND a.deleted_at IS NULL
+        WHERE a.deleted_at IS NULL OR o.note = 'x';
     CREATE MATERIALIZED VIEW m1 AS SELECT * FROM orders WHERE id > 1;";
 
 const DELETES: &str = "

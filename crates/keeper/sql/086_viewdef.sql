@@ -93,7 +93,6 @@ LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg
 DECLARE
     strings text[];
     sql text;
-    is_odd boolean;
     ours text;
     rest text;
     found_text text;
@@ -103,15 +102,12 @@ BEGIN
     IF strpos(definition, 'deleted_at IS NULL') = 0 THEN
         RETURN definition;
     END IF;
-    -- What is within a string is none of ours: an empty one stands there meanwhile.
-    SELECT array_agg(m[1] ORDER BY n) FILTER (WHERE m[1] ~ '^'''),
-           string_agg(regexp_replace(m[1], '^''.*', ''''''), '' ORDER BY n),
-           bool_or(m[1] ~ '^"' AND m[1] ~ '''|deleted_at')
-    INTO strings, sql, is_odd
-    FROM regexp_matches(definition, '([^''"]+|''[^'']*''|"[^"]*")', 'g') WITH ORDINALITY AS t(m, n);
-    IF is_odd THEN
-        RETURN definition;
-    END IF;
+    -- What is within a string, or an odd name, is none of ours: an empty string stands there meanwhile.
+    SELECT array_agg(t.m[1] ORDER BY t.n) FILTER (WHERE k.is_kept),
+           string_agg(CASE WHEN k.is_kept THEN '''''' ELSE t.m[1] END, '' ORDER BY t.n)
+    INTO strings, sql
+    FROM regexp_matches(definition, '([^''"]+|''[^'']*''|"[^"]*")', 'g') WITH ORDINALITY AS t(m, n),
+         LATERAL (SELECT t.m[1] ~ '^(?:''|".*(?:''|deleted_at))') AS k(is_kept);
     ours := reprieve.marks_pattern(view, sql);
     IF ours IS NULL THEN
         RETURN definition;
