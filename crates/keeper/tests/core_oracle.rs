@@ -54,6 +54,14 @@ fn cases(text: &str) -> Vec<Case> {
     cases
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Enabled {
+    Nothing,
+    All,
+    /// The oldest table alone; what its cascades reach is taken in.
+    First,
+}
+
 /// One side of the comparison.
 struct Side {
     database: Database,
@@ -61,30 +69,36 @@ struct Side {
     marked: BTreeMap<String, String>,
     sessions: BTreeMap<char, Arc<Client>>,
     waiting: BTreeMap<char, JoinHandle<String>>,
-    enabled: bool,
+    enabled: Enabled,
     log: String,
 }
 
 impl Side {
-    async fn new(name: &str, case: &Case, enabled: bool) -> Self {
+    async fn new(name: &str, case: &Case, enabled: Enabled) -> Self {
         let database = Database::new(name).await;
-        if enabled {
+        if enabled != Enabled::Nothing {
             database.keeper().await.install().await.unwrap();
         }
         database.run(&case.setup).await;
         let mut marked = BTreeMap::new();
-        if enabled {
+        if enabled != Enabled::Nothing {
             let verdicts = database
                 .rows(
-                    "SELECT e.table_name, e.mode, e.reason FROM pg_class c, LATERAL reprieve.enable_v1(c.oid) e
+                    &"SELECT e.table_name, e.mode, e.reason FROM pg_class c, LATERAL reprieve.enable_v1(c.oid) e
                      WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace AND NOT c.relispartition
                        AND e.table_name = reprieve.qualified(c.oid)
-                     ORDER BY c.oid",
+                     ORDER BY c.oid"
+                        .replace("FROM pg_class c,", if enabled == Enabled::First {
+                            "FROM (SELECT * FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
+                                    ORDER BY oid LIMIT 1) c,"
+                        } else {
+                            "FROM pg_class c,"
+                        }),
                 )
                 .await;
             for verdict in verdicts {
                 assert!(
-                    !case.marked || verdict.contains("|mark|"),
+                    enabled == Enabled::First || !case.marked || verdict.contains("|mark|"),
                     "{}: {verdict}",
                     case.title
                 );
@@ -188,7 +202,7 @@ impl Side {
     async fn step(&mut self, case: &Case, step: &str) {
         if let Some(question) = step.strip_prefix("? ") {
             let (sql, expected) = question.split_once(" => ").unwrap();
-            if self.enabled {
+            if self.enabled == Enabled::All {
                 let answer = self.database.rows(sql).await.join(" / ");
                 assert_eq!(
                     answer,
@@ -307,18 +321,31 @@ async fn compare(file: &str, text: &str) {
         if !case.title.contains(&only) {
             continue;
         }
-        let mut plain = Side::new(&format!("{file}_{number}_plain"), &case, false).await;
-        let mut enabled = Side::new(&format!("{file}_{number}_enabled"), &case, true).await;
+        let (plain, all, first) = (
+            format!("{file}_{number}_plain"),
+            format!("{file}_{number}_all"),
+            format!("{file}_{number}_first"),
+        );
+        let (mut plain, mut all, mut first) = tokio::join!(
+            Side::new(&plain, &case, Enabled::Nothing),
+            Side::new(&all, &case, Enabled::All),
+            Side::new(&first, &case, Enabled::First),
+        );
         for step in &case.steps {
-            plain.step(&case, step).await;
-            enabled.step(&case, step).await;
+            tokio::join!(
+                plain.step(&case, step),
+                all.step(&case, step),
+                first.step(&case, step)
+            );
         }
-        let (plain, enabled) = (plain.finish().await, enabled.finish().await);
-        if plain != enabled {
-            wrong.push(format!(
-                "## {}\nplain:\n{plain}\nenabled:\n{enabled}",
-                case.title
-            ));
+        let plain = plain.finish().await;
+        for (what, log) in [("all", all.finish().await), ("first", first.finish().await)] {
+            if plain != log {
+                wrong.push(format!(
+                    "## {}\nplain:\n{plain}\n{what} enabled:\n{log}",
+                    case.title
+                ));
+            }
         }
     }
     assert!(

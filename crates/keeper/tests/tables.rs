@@ -318,6 +318,7 @@ async fn configured_patterns_decide_about_existing_and_new_tables() {
         enable: patterns(&["nothing.at_all", "public.*"]),
         exclude: patterns(&["public.customers"]),
         bin: patterns(&["*.orders"]),
+        ..TableSettings::default()
     };
     keeper.set_table_settings(&settings).await.unwrap();
     let states = keeper
