@@ -35,15 +35,9 @@ CREATE TABLE IF NOT EXISTS reprieve.links (
 CREATE INDEX IF NOT EXISTS links_parent ON reprieve.links (parent);
 CREATE INDEX IF NOT EXISTS links_child ON reprieve.links (child);
 
--- `name || suffix`, cut so that it fits an identifier (63 bytes).
-CREATE OR REPLACE FUNCTION reprieve.fit(name text, suffix text) RETURNS text
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    WHILE octet_length(name) + octet_length(suffix) > 63 LOOP
-        name := left(name, -1);
-    END LOOP;
-    RETURN name || suffix;
-END $$;
+-- Our index on a marked table. By oid: names may be as long as an identifier, and change.
+CREATE OR REPLACE FUNCTION reprieve.index_name(relid oid) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT 'reprieve_deletion_' || relid $$;
 
 -- The schema-qualified, quoted name of a relation; NULL if it is gone.
 CREATE OR REPLACE FUNCTION reprieve.qualified(relid oid) RETURNS text

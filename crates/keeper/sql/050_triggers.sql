@@ -135,10 +135,14 @@ BEGIN
     END LOOP;
 END $$;
 
--- A trigger function of our own for one table or foreign key. Its text is all qualified.
-CREATE OR REPLACE FUNCTION reprieve.ensure_function(name text, body text) RETURNS void
+-- A trigger function of our own for one table or foreign key. Its text is all qualified. It ends with the types of the
+-- columns of its tables: where one changes, sessions that have run the function must compile it anew.
+CREATE OR REPLACE FUNCTION reprieve.ensure_function(name text, tables oid[], body text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    body := body || (SELECT E'\n-- ' || string_agg(format('%s.%s', a.atttypid, a.atttypmod), ' ' ORDER BY u.place, a.attnum)
+                     FROM unnest(tables) WITH ORDINALITY AS u(relid, place) JOIN pg_attribute a ON a.attrelid = u.relid
+                     WHERE a.attnum > 0 AND NOT a.attisdropped);
     IF EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'reprieve'::regnamespace AND p.proname = name AND p.prosrc = body) THEN
         RETURN;
     END IF;
@@ -155,6 +159,53 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM unnest(columns) WITH ORDINALITY AS u(c, place)
 $$;
 
+-- Tombstones at these places of a table go to the graveyard, with all tombstones that hang on them, in one statement: they
+-- may hang on each other in a circle.
+CREATE OR REPLACE FUNCTION reprieve.bury_tombstones(relid oid, places tid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    found reprieve.work[] := ARRAY[ROW(relid, places)::reprieve.work];
+    -- All places of the tables in `found` that are known already.
+    known jsonb := jsonb_build_object(relid::text, to_jsonb(places));
+    next int := 1;
+    link reprieve.links;
+    more tid[];
+    statement text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM reprieve.links l JOIN reprieve.tables t ON t.relid = l.child AND t.mode = 'mark' WHERE l.parent = relid) THEN
+        EXECUTE format('DELETE FROM ONLY %s WHERE ctid = ANY ($1)', reprieve.qualified(relid)) USING places;
+        RETURN;
+    END IF;
+    WHILE next <= cardinality(found) LOOP
+        FOR link IN SELECT l.* FROM reprieve.links l JOIN reprieve.tables t ON t.relid = l.child AND t.mode = 'mark'
+                    WHERE l.parent = found[next].relid LOOP
+            -- A self reference is followed to its end at once: it may be thousands of rows deep.
+            EXECUTE format(CASE WHEN link.parent = link.child THEN
+                'WITH RECURSIVE hanging AS (SELECT unnest($1) AS place UNION SELECT c.ctid FROM hanging JOIN %1$s p ON p.ctid = hanging.place'
+                ' JOIN %2$s c ON %3$s WHERE c.deleted_at IS NOT NULL)'
+                ' SELECT array_agg(l.ctid) FROM (SELECT c.ctid FROM %2$s c WHERE c.ctid = ANY (ARRAY(SELECT place FROM hanging))'
+                ' AND c.deleted_at IS NOT NULL AND c.ctid <> ALL ($2) FOR UPDATE) AS l'
+                ELSE 'SELECT array_agg(DISTINCT l.ctid) FROM (SELECT c.ctid FROM %1$s p JOIN %2$s c ON %3$s'
+                ' WHERE p.ctid = ANY ($1) AND c.deleted_at IS NOT NULL AND c.ctid <> ALL ($2) FOR UPDATE OF c) AS l' END,
+                link.parent_sql, link.child_sql, link.match_sql)
+            INTO more USING found[next].rows, ARRAY(SELECT jsonb_array_elements_text(known -> link.child::text))::tid[];
+            IF more IS NOT NULL THEN
+                found := found || ROW(link.child, more)::reprieve.work;
+                known := jsonb_set(known, ARRAY[link.child::text], coalesce(known -> link.child::text, '[]') || to_jsonb(more));
+            END IF;
+        END LOOP;
+        next := next + 1;
+    END LOOP;
+    SELECT format('WITH %s SELECT', string_agg(format('b%1$s AS (DELETE FROM ONLY %2$s WHERE ctid = ANY (ARRAY(SELECT'
+                      ' jsonb_array_elements_text($1 -> %3$L))::tid[]))', k.place, reprieve.qualified(k.key::oid), k.key), ', '))
+    INTO statement FROM jsonb_object_keys(known) WITH ORDINALITY AS k(key, place);
+    -- They need not look for what hangs on them: it is all here.
+    PERFORM set_config('reprieve.burying', '1', true);
+    EXECUTE statement USING known;
+    PERFORM set_config('reprieve.burying', '', true);
+END $$;
+
 -- Eviction: BEFORE INSERT and BEFORE UPDATE of a key, a tombstone that holds the key goes to the graveyard.
 CREATE OR REPLACE FUNCTION reprieve.ensure_evict(relid oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -170,17 +221,17 @@ BEGIN
         steps := steps || format($f$
     IF %1$s THEN
         %2$s
-            DELETE FROM ONLY %3$s AS t WHERE %4$s AND t.deleted_at IS NOT NULL;
+            PERFORM reprieve.bury_tombstones(%5$s, ARRAY(SELECT t.ctid FROM ONLY %3$s AS t WHERE %4$s AND t.deleted_at IS NOT NULL FOR UPDATE));
         END IF;
     END IF;$f$, key.guard, CASE WHEN key.exclusion
             THEN format('PERFORM FROM ONLY %s AS t WHERE %s FOR KEY SHARE;
         IF FOUND THEN', target, key.condition)
             ELSE format('SELECT t.deleted_at INTO buried FROM ONLY %s AS t WHERE %s FOR KEY SHARE;
-        IF buried IS NOT NULL THEN', target, key.condition) END, target, key.condition);
+        IF buried IS NOT NULL THEN', target, key.condition) END, target, key.condition, relid);
         watched := watched || key.columns;
     END LOOP;
     watched := ARRAY(SELECT DISTINCT w FROM unnest(watched) AS w ORDER BY w);
-    PERFORM reprieve.ensure_function('evict_' || relid, format($f$
+    PERFORM reprieve.ensure_function('evict_' || relid, ARRAY[relid], format($f$
 #variable_conflict use_column
 DECLARE
     buried timestamptz;
@@ -288,7 +339,7 @@ BEGIN
         END IF;
         name := 'live_' || link.conoid;
         -- The row itself may be gone again by the time a deferred check runs.
-        PERFORM reprieve.ensure_function(name, format($f$
+        PERFORM reprieve.ensure_function(name, ARRAY[link.parent, link.child], format($f$
 BEGIN
     PERFORM FROM %s p WHERE %s AND p.deleted_at IS NULL FOR KEY SHARE;
     IF NOT FOUND AND %s THEN
@@ -306,7 +357,7 @@ END $f$, link.parent_sql, reprieve.match_sql(link.conoid, 'p', 'NEW'),
         ELSE
             -- PostgreSQL's own check of each row has locked the parents by now. OFFSET 0: look up parents row by
             -- row; the plan is kept, and one made for a bulk load must not scan the parent for a single row.
-            PERFORM reprieve.ensure_function('all_' || name, format($f$
+            PERFORM reprieve.ensure_function('all_' || name, ARRAY[link.parent, link.child], format($f$
 DECLARE
     key text[];
 BEGIN
@@ -336,14 +387,21 @@ END $f$, reprieve.values_sql('c', link.child_columns), link.parent_sql, link.mat
     END IF;
     IF EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.child AND t.mode = 'mark') THEN
         name := 'unhang_' || link.conoid;
-        PERFORM reprieve.ensure_function(name, format($f$
+        PERFORM reprieve.ensure_function(name, ARRAY[link.parent, link.child], format($f$
+DECLARE
+    places pg_catalog.tid[];
 BEGIN
-    PERFORM FROM %1$s c WHERE %2$s FOR KEY SHARE;
-    IF FOUND THEN
-        DELETE FROM %1$s c WHERE %2$s AND c.deleted_at IS NOT NULL;
+    IF current_setting('reprieve.burying', true) IS DISTINCT FROM '1' THEN
+        PERFORM FROM %1$s c WHERE %2$s FOR KEY SHARE;
+        IF FOUND THEN
+            places := ARRAY(SELECT c.ctid FROM %1$s c WHERE %2$s AND c.deleted_at IS NOT NULL FOR UPDATE);
+            IF places <> '{}' THEN
+                PERFORM reprieve.bury_tombstones(%3$s, places);
+            END IF;
+        END IF;
     END IF;
     RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
-END $f$, link.child_sql, reprieve.match_sql(link.conoid, 'OLD', 'c')));
+END $f$, link.child_sql, reprieve.match_sql(link.conoid, 'OLD', 'c'), link.child));
         -- A native cascade takes tombstones along, to the graveyard; a native ON UPDATE CASCADE keeps them attached.
         IF link.action <> 'c' THEN
             PERFORM reprieve.ensure_trigger(link.parent, '~reprieve_' || name, 'BEFORE DELETE',
@@ -367,7 +425,7 @@ BEGIN
     IF link.action <> 'a' THEN
         RETURN;
     END IF;
-    PERFORM reprieve.ensure_function('still_' || link.conoid, format($f$
+    PERFORM reprieve.ensure_function('still_' || link.conoid, ARRAY[link.parent, link.child], format($f$
 BEGIN
     IF NOT EXISTS (SELECT FROM %1$s s WHERE s.deleted_at IS NULL AND %2$s) THEN
         PERFORM FROM %3$s c WHERE %4$s AND %5$s FOR KEY SHARE;

@@ -240,7 +240,7 @@ CREATE OR REPLACE FUNCTION reprieve.add_marks(relid oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     target text := reprieve.qualified(relid);
-    index_name text := reprieve.fit((SELECT relname FROM pg_class WHERE oid = relid), '_reprieve_deletion');
+    index_name text := reprieve.index_name(relid);
     key_list text := (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY k.place)
                       FROM pg_index i, unnest(i.indkey) WITH ORDINALITY AS k(attnum, place), pg_attribute a
                       WHERE i.indrelid = relid AND i.indisprimary AND k.place <= i.indnkeyatts
@@ -328,11 +328,15 @@ CREATE OR REPLACE FUNCTION reprieve.drop_tombstones(relid oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     link reprieve.links;
+    places tid[];
 BEGIN
     FOR link IN SELECT l.* FROM reprieve.links l JOIN reprieve.tables t ON t.relid = l.child AND t.mode = 'mark'
                 WHERE l.parent = drop_tombstones.relid AND l.child <> l.parent LOOP
-        EXECUTE format('DELETE FROM %s c USING %s p WHERE p.deleted_at IS NOT NULL AND c.deleted_at IS NOT NULL AND %s',
-                       link.child_sql, link.parent_sql, link.match_sql);
+        EXECUTE format('SELECT array_agg(DISTINCT c.ctid) FROM %s c, %s p WHERE p.deleted_at IS NOT NULL AND c.deleted_at IS NOT NULL AND %s',
+                       link.child_sql, link.parent_sql, link.match_sql) INTO places;
+        IF places IS NOT NULL THEN
+            PERFORM reprieve.bury_tombstones(link.child, places);
+        END IF;
     END LOOP;
     EXECUTE format('DELETE FROM ONLY %s WHERE deleted_at IS NOT NULL', reprieve.qualified(relid));
 END $$;

@@ -1,7 +1,7 @@
 -- Findings about this database: severity (0 info, 1 warning, 2 problem), subject, text, hint.
 WITH enabled AS (
     SELECT t.*, c.relowner, c.oid AS oid, reprieve.qualified(t.relid) AS name,
-           reprieve.fit(c.relname, '_reprieve_deletion') AS index_name, c.relname
+           reprieve.index_name(c.oid) AS index_name, c.relname
     FROM reprieve.tables t LEFT JOIN pg_class c ON c.oid = t.relid
 ), marked AS (
     SELECT * FROM enabled WHERE oid IS NOT NULL AND mode = 'mark'

@@ -16,7 +16,7 @@ SELECT target,
        format('CREATE UNIQUE INDEX CONCURRENTLY %I ON %s (deletion_id, %s)', index_name, target, key_list) AS create_index
 FROM (
     SELECT c.oid, reprieve.qualified(c.oid) AS target, n.nspname AS schema_name, c.relname AS table_name,
-           reprieve.fit(c.relname, '_reprieve_deletion') AS index_name, t.signature AS known, d.mode, d.reason,
+           reprieve.index_name(c.oid) AS index_name, t.signature AS known, d.mode, d.reason,
            (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY k.place)
             FROM pg_index i, unnest(i.indkey) WITH ORDINALITY AS k(attnum, place), pg_attribute a
             WHERE i.indrelid = c.oid AND i.indisprimary AND k.place <= i.indnkeyatts

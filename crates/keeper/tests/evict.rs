@@ -1,0 +1,130 @@
+//! Tombstones make room: with what hangs on them, and after schema changes.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set itself up must fail"
+)]
+
+#[path = "../../reprieve/src/demo/cluster.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the demo; these tests need a part of it"
+)]
+mod cluster;
+mod support;
+
+use support::Database;
+
+async fn enabled(name: &str, schema: &str) -> Database {
+    let database = Database::new(name).await;
+    database.keeper().await.install().await.unwrap();
+    database
+        .run("INSERT INTO reprieve.settings VALUES ('tables.enable', '*.*')")
+        .await;
+    database.run(schema).await;
+    database.run("SELECT reprieve.advance_v1()").await;
+    database
+}
+
+fn mark(table: &str) -> String {
+    format!(
+        "UPDATE {table} SET deleted_at = now(), deletion_id = (SELECT reprieve.begin_deletion_v1('')) WHERE deleted_at IS NULL"
+    )
+}
+
+async fn buried(database: &Database) -> Vec<String> {
+    let sql = "SELECT table_name, cause, count(*) FROM reprieve.graveyard GROUP BY 1, 2 ORDER BY 1";
+    database.rows(sql).await
+}
+
+#[tokio::test]
+async fn tombstones_that_refer_to_each_other_in_a_circle() {
+    let database = enabled(
+        "evict_circle",
+        "CREATE TABLE t (id int PRIMARY KEY, key text UNIQUE, other int REFERENCES t);
+         INSERT INTO t VALUES (1, 'a', NULL), (2, 'b', 1); UPDATE t SET other = 2 WHERE id = 1;
+         CREATE TABLE a (id int PRIMARY KEY, b int); CREATE TABLE b (id int PRIMARY KEY, a int REFERENCES a);
+         ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b;
+         INSERT INTO a VALUES (1, NULL); INSERT INTO b VALUES (1, 1); UPDATE a SET b = 1",
+    )
+    .await;
+    database.run(&mark("t")).await;
+    database.run("INSERT INTO t VALUES (3, 'a', NULL)").await;
+    assert_eq!(buried(&database).await, ["t|evict|2"]);
+    database
+        .run(&format!("WITH gone AS ({}) {}", mark("a"), mark("b")))
+        .await;
+    database.run("INSERT INTO b VALUES (1, NULL)").await;
+    assert_eq!(
+        buried(&database).await,
+        ["a|evict|1", "b|evict|1", "t|evict|2"]
+    );
+    assert_eq!(
+        database
+            .rows("SELECT finding FROM reprieve.check_v1()")
+            .await,
+        Vec::<String>::new()
+    );
+}
+
+#[tokio::test]
+async fn a_long_chain_of_tombstones() {
+    let database = enabled(
+        "evict_chain",
+        "CREATE TABLE t (id int PRIMARY KEY, previous int REFERENCES t); CREATE INDEX ON t (previous);
+         INSERT INTO t SELECT i, nullif(i - 1, 0) FROM generate_series(1, 2000) AS i",
+    )
+    .await;
+    database.run(&mark("t")).await;
+    database.run("INSERT INTO t VALUES (1, NULL)").await;
+    assert_eq!(buried(&database).await, ["t|evict|2000"]);
+    assert_eq!(database.rows("SELECT * FROM t").await, ["1|||"]);
+}
+
+#[tokio::test]
+async fn names_of_which_only_the_end_differs() {
+    let name = "x".repeat(60);
+    let database = enabled(
+        "evict_names",
+        &format!(
+            "CREATE TABLE {name}_1 (id int PRIMARY KEY); CREATE TABLE {name}_2 (id int PRIMARY KEY)"
+        ),
+    )
+    .await;
+    assert_eq!(
+        database
+            .rows("SELECT mode, marking FROM reprieve.tables")
+            .await,
+        ["mark|t", "mark|t"]
+    );
+    database
+        .run(&format!("ALTER TABLE {name}_1 RENAME TO y"))
+        .await;
+    let indexes =
+        "SELECT count(*) FROM pg_class WHERE relkind = 'i' AND relname LIKE 'reprieve_deletion_%'";
+    assert_eq!(database.rows(indexes).await, ["2"]);
+}
+
+#[tokio::test]
+async fn sessions_that_inserted_before_a_key_changed_its_type_go_on() {
+    let database = enabled(
+        "evict_types",
+        "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY, year int NOT NULL, slug text, p int REFERENCES p, UNIQUE (year, slug))",
+    )
+    .await;
+    let session = database.session().await;
+    let insert = |values| {
+        format!(
+            "INSERT INTO p VALUES ({values}); INSERT INTO t VALUES ({values}, {values}, 'a', {values})"
+        )
+    };
+    session.batch_execute(&insert(1)).await.unwrap();
+    database
+        .run("ALTER TABLE t ALTER year TYPE bigint; ALTER TABLE t ALTER p TYPE bigint; ALTER TABLE p ALTER id TYPE numeric")
+        .await;
+    session.batch_execute(&insert(2)).await.unwrap();
+    session
+        .batch_execute("UPDATE t SET year = 7, p = 1 WHERE id = 2")
+        .await
+        .unwrap();
+}
