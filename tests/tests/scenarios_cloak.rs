@@ -173,6 +173,24 @@ fn s11h_a_dump_can_be_restored() {
 }
 
 #[test]
+fn s11h_definitions_of_views() {
+    make("defined", "");
+    for sql in [
+        "SELECT * FROM pg_views WHERE schemaname = 'public' ORDER BY viewname",
+        "SELECT m.*, 1 FROM pg_matviews m",
+        "SELECT viewname, definition FROM pg_views v WHERE v.definition ~ 'deleted_at' ORDER BY 1",
+        "SELECT table_schema, table_name, view_definition, is_updatable, is_insertable_into FROM information_schema.views
+         WHERE table_schema = 'public' ORDER BY 2",
+        "SELECT * FROM (SELECT * FROM information_schema.views AS v) AS v WHERE table_name = 'v5'",
+    ] {
+        let plain = connect(&PAIR.plain().target(), "defined").run(sql);
+        let tried = connect(&PAIR.tried(), "defined").run(sql);
+        assert!(!plain.is_empty(), "{sql}");
+        assert_eq!(difference(&plain, &tried), None, "{sql}");
+    }
+}
+
+#[test]
 fn s11h_the_admin_port_shows_everything() {
     let Some(proxy) = PAIR.proxy() else { return };
     make("unveiled", "");
@@ -199,7 +217,7 @@ fn s11h_what_still_tells() {
         "SELECT attnum FROM pg_attribute WHERE attrelid = 'orders'::regclass AND attname = 'extra'",
         "SELECT count(*) FROM pg_attribute WHERE attrelid = 'audited'::regclass",
         "SELECT to_regnamespace('reprieve')",
-        "SELECT definition FROM (SELECT * FROM pg_views) AS v WHERE viewname = 'v1'",
+        "WITH v AS (TABLE pg_views) SELECT definition FROM v WHERE viewname = 'v1'",
     ];
     for sql in telling {
         let plain = connect(&PAIR.plain().target(), "telling").run(sql);

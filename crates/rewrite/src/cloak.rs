@@ -389,6 +389,35 @@ impl Cloak {
         self.condition(qualifier)
     }
 
+    /// The columns of a relation of which a star shows a masked one.
+    pub fn starred(&self) -> Option<&'static [&'static str]> {
+        match (self.schema, self.name) {
+            (CATALOG, "pg_views") => Some(&["schemaname", "viewname", "viewowner", "definition"]),
+            (CATALOG, "pg_matviews") => Some(&[
+                "schemaname",
+                "matviewname",
+                "matviewowner",
+                "tablespace",
+                "hasindexes",
+                "ispopulated",
+                "definition",
+            ]),
+            (INFORMATION, "views") => Some(&[
+                "table_catalog",
+                "table_schema",
+                "table_name",
+                "view_definition",
+                "check_option",
+                "is_updatable",
+                "is_insertable_into",
+                "is_trigger_updatable",
+                "is_trigger_deletable",
+                "is_trigger_insertable_into",
+            ]),
+            _ => None,
+        }
+    }
+
     pub fn mask(&self, column: &str) -> Option<&'static Mask> {
         let masks = match (self.schema, self.name) {
             (CATALOG, "pg_attribute") => DROPPED,

@@ -383,7 +383,11 @@ impl<'t> Scanned<'t> {
             }
         }
         if plan.edits.has_conflict() {
-            return Err(refusal::conflict());
+            return if self.must_be_read() {
+                Err(refusal::conflict())
+            } else {
+                Ok(self.untouched(scope.catalog))
+            };
         }
         plan.edits.seal(self.text);
         Ok(plan)

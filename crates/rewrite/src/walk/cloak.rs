@@ -177,6 +177,40 @@ impl Walk<'_> {
         }
     }
 
+    /// The columns that a star stands for, where one of them shows another value for what is ours.
+    pub(super) fn masked_columns(
+        &self,
+        level: LevelId,
+        id: EntryId,
+    ) -> Option<&'static [&'static str]> {
+        let Level {
+            items,
+            group,
+            merges,
+            ..
+        } = &self.levels[level];
+        let is_plain = !items.is_empty() && group.is_none() && !merges && !self.wrapped[id];
+        self.entries[id]
+            .cloak
+            .filter(|_| is_plain)
+            .and_then(Cloak::starred)
+    }
+
+    pub(super) fn masked_list(&self, id: EntryId, columns: &[&str]) -> Result<String, Refusal> {
+        let name = self.text(self.entries[id].qualifier.clone())?;
+        let list: Vec<String> = columns
+            .iter()
+            .map(|column| {
+                let mask = self.entries[id].cloak.and_then(|cloak| cloak.mask(column));
+                mask.map_or_else(
+                    || format!("{name}.{column}"),
+                    |mask| format!("{} AS {column}", mask.value(&name)),
+                )
+            })
+            .collect();
+        Ok(list.join(", "))
+    }
+
     /// The conditions that belong to one place.
     pub(super) fn cloak_predicates(
         &self,

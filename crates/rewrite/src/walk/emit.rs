@@ -362,13 +362,19 @@ impl Walk<'_> {
 
     fn emit_star(&mut self, level: LevelId, index: usize) -> Result<(), Refusal> {
         let entries = self.starred(level, &self.levels[level].stars[index]);
-        if !entries.iter().any(|&entry| self.is_open(entry)) {
+        let masked = |entry: &EntryId| self.masked_columns(level, *entry);
+        if !entries
+            .iter()
+            .any(|entry| self.is_open(*entry) || masked(entry).is_some())
+        {
             return Ok(());
         }
         let mut lists = Vec::new();
         for entry in entries {
             if self.is_open(entry) {
                 lists.push(self.column_list(&self.entries[entry])?);
+            } else if let Some(columns) = masked(&entry) {
+                lists.push(self.masked_list(entry, columns)?);
             } else {
                 lists.push(format!(
                     "{}.*",
