@@ -481,7 +481,11 @@ impl Session {
             return Ok(Step::Stay);
         }
         let portal = match Execute::read(&input[HEADER_BYTES..header.frame()]) {
-            Ok(execute) => self.statements.portal(execute.portal),
+            Ok(execute) => {
+                let portal = self.statements.portal(execute.portal);
+                self.statements.executed(execute.portal);
+                portal
+            }
             Err(malformed) => {
                 self.refuse(
                     Kind::Execute,

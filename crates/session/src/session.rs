@@ -253,12 +253,14 @@ impl Session {
     }
 
     /// True while the server may still run what was planned by an older catalog than the process has now:
-    /// a reply is outstanding, or an open transaction has a catalog of its own.
+    /// a reply is outstanding, a portal is bound and not executed, or an open transaction has a catalog of its
+    /// own.
     pub fn holds_plans(&self) -> bool {
         self.phase == Phase::Ready
             && (!self.queue.is_empty()
                 || self.unsynced
                 || self.client_rest != Rest::None
+                || self.statements.awaits_execute()
                 || self.changes.own.is_some())
     }
 

@@ -1,6 +1,6 @@
 //! Prepared statements and portals of one connection.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use catalog::Generation;
@@ -11,6 +11,9 @@ use crate::cache::Planned;
 
 /// Names and texts of all prepared statements of one session, in bytes.
 pub(crate) const PREPARED_BYTES_MAX: usize = 64 << 20;
+
+/// Portals that wait to be executed, by name.
+const BOUND_MAX: usize = 1000;
 
 /// What an entry costs besides its name and text, about.
 const ENTRY_BYTES: usize = 128;
@@ -99,7 +102,38 @@ pub(crate) struct Statements {
     unnamed_portal: Portal,
     /// Only those that need a translation or have an effect.
     portals: HashMap<Box<[u8]>, Portal>,
+    /// Bound and not executed: planned, but without a snapshot that is sure to be used.
+    bound: Bound,
     bytes: usize,
+}
+
+/// Names of portals. Of very many only that they are there, until the transaction is over.
+#[derive(Debug, Default)]
+struct Bound {
+    unnamed: bool,
+    named: HashSet<Box<[u8]>>,
+    too_many: bool,
+}
+
+impl Bound {
+    fn add(&mut self, portal: &[u8]) {
+        match portal {
+            b"" => self.unnamed = true,
+            _ if self.named.len() >= BOUND_MAX => self.too_many = true,
+            name => {
+                self.named.insert(name.into());
+            }
+        }
+    }
+
+    fn remove(&mut self, portal: &[u8]) {
+        match portal {
+            b"" => self.unnamed = false,
+            name => {
+                self.named.remove(name);
+            }
+        }
+    }
 }
 
 impl Statements {
@@ -139,7 +173,7 @@ impl Statements {
     /// A Query message drops the unnamed statement and the unnamed portal.
     pub fn forget_unnamed(&mut self) {
         self.set(b"", None);
-        self.unnamed_portal = Portal::default();
+        self.close(b"");
     }
 
     pub fn prepare_sql(&mut self, name: &str, new: SqlPrepared) {
@@ -188,8 +222,19 @@ impl Statements {
         }
     }
 
+    /// True if a portal was bound and is still to be executed.
+    pub fn awaits_execute(&self) -> bool {
+        self.bound.unnamed || self.bound.too_many || !self.bound.named.is_empty()
+    }
+
+    /// Execute.
+    pub fn executed(&mut self, portal: &[u8]) {
+        self.bound.remove(portal);
+    }
+
     /// Bind: the portal answers as its statement does.
     pub fn open(&mut self, portal: &[u8], statement: &[u8]) {
+        self.bound.add(portal);
         let new = Portal {
             planned: self
                 .get(statement)
@@ -202,7 +247,7 @@ impl Statements {
         };
         match portal {
             b"" => self.unnamed_portal = new,
-            name if new.is_plain() => self.close(name),
+            name if new.is_plain() => self.forget_portal(name),
             name => {
                 self.bytes += ENTRY_BYTES + name.len();
                 if self.portals.insert(name.into(), new).is_some() {
@@ -213,6 +258,11 @@ impl Statements {
     }
 
     pub fn close(&mut self, portal: &[u8]) {
+        self.bound.remove(portal);
+        self.forget_portal(portal);
+    }
+
+    fn forget_portal(&mut self, portal: &[u8]) {
         match portal {
             b"" => self.unnamed_portal = Portal::default(),
             name => {
@@ -237,6 +287,7 @@ impl Statements {
             return;
         }
         self.unnamed_portal = Portal::default();
+        self.bound = Bound::default();
         for (name, _) in self.portals.drain() {
             self.bytes = self.bytes.saturating_sub(ENTRY_BYTES + name.len());
         }

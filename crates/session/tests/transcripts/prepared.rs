@@ -136,3 +136,31 @@ fn a_star_does_not_change_under_a_prepared_statement() {
         "#]],
     );
 }
+
+/// A catalog is acknowledged once nobody holds a plan made by an older one.
+#[test]
+fn plans_are_held_until_they_are_answered() {
+    let mut talk = Talk::ready("ready");
+    for (line, holds) in [
+        ("C Query BEGIN", true),
+        ("S Complete BEGIN | Ready T", false),
+        ("C Parse s UPDATE u SET v = 1 | Bind p s | Sync", true),
+        ("S Parsed | Bound | Ready T", true),
+        ("C Query SELECT 1", true),
+        ("S Complete SELECT 1 | Ready T", true),
+        ("C Execute p | Sync", true),
+        ("S Complete UPDATE 1 | Ready T", false),
+        ("C Bind p s | Bind - s | Close P p | Sync", true),
+        ("S Bound | Bound | Closed | Ready T", true),
+        ("C Query COMMIT", true),
+        ("S Complete COMMIT | Ready I", false),
+    ] {
+        talk.run(line);
+        assert_eq!(
+            talk.session.holds_plans(),
+            holds,
+            "{line}\n{}",
+            talk.transcript
+        );
+    }
+}
