@@ -190,6 +190,43 @@ fn s11h_definitions_of_views() {
     }
 }
 
+/// From PostgreSQL 16 on, columns of a view's only relation have no qualifier.
+#[test]
+fn s11h_definitions_as_later_servers_print_them() {
+    let Some(proxy) = PAIR.proxy() else { return };
+    make("later", "");
+    let mut admin = proxy.connect_admin("later");
+    let mut print = |view: &str, text: &str| {
+        admin.value(&format!(
+            "SELECT reprieve.without_marks_v1('{view}'::regclass, $_${text}$_$)"
+        ))
+    };
+    for (printed, expected) in [
+        (
+            " SELECT id\n   FROM orders\n  WHERE deleted_at IS NULL AND (total > 3 OR id = 2);",
+            " SELECT id\n   FROM orders\n  WHERE total > 3 OR id = 2;",
+        ),
+        (
+            " SELECT id\n   FROM orders\n  WHERE ((deleted_at IS NULL) AND (total > 3));",
+            " SELECT id\n   FROM orders\n  WHERE (total > 3);",
+        ),
+        (
+            " SELECT id\n   FROM orders\n  WHERE (deleted_at IS NULL)\n  GROUP BY id;",
+            " SELECT id\n   FROM orders\n  GROUP BY id;",
+        ),
+        (
+            " SELECT id\n   FROM (customers\n     FULL JOIN ( SELECT id,\n customer_id,\n total,\n note,\n extra\n \
+             FROM orders orders_1\n WHERE (deleted_at IS NULL)) orders USING (id));",
+            " SELECT id\n   FROM (customers\n     FULL JOIN orders USING (id));",
+        ),
+    ] {
+        assert_eq!(print("v1", printed), expected);
+    }
+    // Whose deleted_at is it?
+    let doubtful = " SELECT 1 FROM ( SELECT id FROM orders WHERE (deleted_at IS NULL)) o, nokey a WHERE a.deleted_at IS NULL;";
+    assert_eq!(print("v13", doubtful), doubtful);
+}
+
 #[test]
 fn s11h_the_admin_port_shows_everything() {
     let Some(proxy) = PAIR.proxy() else { return };

@@ -53,7 +53,10 @@ BEGIN
     ELSIF theirs = '{}' THEN
         RETURN format('(?:%s\.)?deleted_at IS NULL', word);
     END IF;
-    -- Both kinds: by the names that stand behind the tables' names.
+    -- Both kinds: by the names that stand behind the tables' names. From PostgreSQL 16 on, some columns have none.
+    IF definition ~ '(?:^|[^.])\mdeleted_at IS NULL' THEN
+        RETURN NULL;
+    END IF;
     FOR qualifier IN SELECT DISTINCT m[1] FROM regexp_matches(definition, '(' || word || ')\.deleted_at\M', 'g') AS m LOOP
         SELECT coalesce(bool_or(r = ANY (ours)), false), coalesce(bool_or(r = ANY (theirs)), false) INTO is_ours, is_theirs
         FROM unnest(ours || theirs) AS r WHERE r = qualifier OR strpos(definition, r || ' ' || qualifier) > 0;
