@@ -159,24 +159,18 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM unnest(columns) WITH ORDINALITY AS u(c, place)
 $$;
 
--- Tombstones at these places of a table go to the graveyard, with all tombstones that hang on them, in one statement: they
--- may hang on each other in a circle.
-CREATE OR REPLACE FUNCTION reprieve.bury_tombstones(relid oid, places tid[]) RETURNS void
+-- Tombstones at these places of a table and all tombstones that hang on them, which may be in a circle: for each table
+-- (key, its oid) their places. Locks them.
+CREATE OR REPLACE FUNCTION reprieve.hanging(relid oid, places tid[]) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     found reprieve.work[] := ARRAY[ROW(relid, places)::reprieve.work];
-    -- All places of the tables in `found` that are known already.
     known jsonb := jsonb_build_object(relid::text, to_jsonb(places));
     next int := 1;
     link reprieve.links;
     more tid[];
-    statement text;
 BEGIN
-    IF NOT EXISTS (SELECT FROM reprieve.links l JOIN reprieve.tables t ON t.relid = l.child AND t.mode = 'mark' WHERE l.parent = relid) THEN
-        EXECUTE format('DELETE FROM ONLY %s WHERE ctid = ANY ($1)', reprieve.qualified(relid)) USING places;
-        RETURN;
-    END IF;
     WHILE next <= cardinality(found) LOOP
         FOR link IN SELECT l.* FROM reprieve.links l JOIN reprieve.tables t ON t.relid = l.child AND t.mode = 'mark'
                     WHERE l.parent = found[next].relid LOOP
@@ -197,12 +191,33 @@ BEGIN
         END LOOP;
         next := next + 1;
     END LOOP;
+    RETURN known;
+END $$;
+
+-- Deletes rows by their places, as reprieve.hanging returns them, in one statement: foreign keys are checked behind all of it.
+CREATE OR REPLACE FUNCTION reprieve.delete_places(known jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    statement text;
+BEGIN
     SELECT format('WITH %s SELECT', string_agg(format('b%1$s AS (DELETE FROM ONLY %2$s WHERE ctid = ANY (ARRAY(SELECT'
                       ' jsonb_array_elements_text($1 -> %3$L))::tid[]))', k.place, reprieve.qualified(k.key::oid), k.key), ', '))
     INTO statement FROM jsonb_object_keys(known) WITH ORDINALITY AS k(key, place);
+    EXECUTE statement USING known;
+END $$;
+
+-- Tombstones at these places go to the graveyard, with all that hang on them.
+CREATE OR REPLACE FUNCTION reprieve.bury_tombstones(relid oid, places tid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+BEGIN
+    IF NOT EXISTS (SELECT FROM reprieve.links l JOIN reprieve.tables t ON t.relid = l.child AND t.mode = 'mark' WHERE l.parent = relid) THEN
+        EXECUTE format('DELETE FROM ONLY %s WHERE ctid = ANY ($1)', reprieve.qualified(relid)) USING places;
+        RETURN;
+    END IF;
     -- They need not look for what hangs on them: it is all here.
     PERFORM set_config('reprieve.burying', '1', true);
-    EXECUTE statement USING known;
+    PERFORM reprieve.delete_places(reprieve.hanging(relid, places));
     PERFORM set_config('reprieve.burying', '', true);
 END $$;
 

@@ -162,26 +162,73 @@ BEGIN
     END IF;
 END $$;
 
--- Event trigger: before ALTER TABLE and CREATE FUNCTION. Which table it is about nobody says yet; those whose name is in
--- the text are few. Of a function only what stands before its body can take a row type.
+-- All tombstones of a table go to the graveyard, with all that hang on them, before a statement that would judge them: a new
+-- constraint, another type. Fires no trigger: events of deferred foreign keys would be pending when the statement comes. That
+-- takes a superuser, as event triggers do.
+CREATE OR REPLACE FUNCTION reprieve.clear_tombstones(relation oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = '1' SET bytea_output = 'hex'
+SET TimeZone = 'UTC' SET lc_monetary = 'C' AS $$
+DECLARE
+    places tid[];
+    known jsonb;
+    member oid;
+    before text := current_setting('session_replication_role');
+BEGIN
+    IF NOT EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = relation AND t.mode = 'mark') THEN
+        RETURN;
+    END IF;
+    EXECUTE format('SELECT array_agg(t.ctid) FROM (SELECT ctid FROM ONLY %s WHERE deletion_id IS NOT NULL FOR UPDATE) AS t',
+                   reprieve.qualified(relation)) INTO places;
+    IF places IS NULL THEN
+        RETURN;
+    END IF;
+    known := reprieve.hanging(relation, places);
+    FOR member IN SELECT k::oid FROM jsonb_object_keys(known) AS k LOOP
+        EXECUTE reprieve.bury_sql(member, format('ONLY %s o WHERE o.ctid = ANY (ARRAY(SELECT jsonb_array_elements_text($3 -> %L))::tid[])',
+                                                 reprieve.qualified(member), member::text), 'evict')
+        USING NULL::bigint, 'evict'::text, known;
+    END LOOP;
+    PERFORM set_config('session_replication_role', 'replica', true);
+    PERFORM reprieve.delete_places(known);
+    PERFORM set_config('session_replication_role', before, true);
+END $$;
+
+-- Event trigger: before ALTER TABLE, CREATE INDEX and CREATE FUNCTION. Which table it is about nobody says yet; those whose
+-- name is in the text are few. Of a function only what stands before its body can take a row type.
 CREATE OR REPLACE FUNCTION reprieve.on_ddl_start() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     text text := lower(current_query());
     alters boolean := tg_tag = 'ALTER TABLE';
+    unmarks boolean := CASE WHEN alters THEN text ~ '\m(attach|inherit)\M' ELSE tg_tag <> 'CREATE INDEX' END;
+    columns boolean := alters AND text ~ '\m(type|drop)\M';
+    judges boolean := alters AND text ~ '\m(unique|primary|check|null|references|exclude|validate|type)\M'
+                      OR tg_tag = 'CREATE INDEX' AND text ~ '\munique\M';
+    relation oid;
 BEGIN
-    IF alters AND text !~ '\m(type|drop|attach|inherit)\M' OR NOT reprieve.may_follow() THEN
+    IF NOT (unmarks OR columns OR judges) OR NOT reprieve.may_follow() THEN
         RETURN;
     END IF;
-    IF NOT alters THEN
+    IF unmarks AND NOT alters THEN
         text := regexp_replace(text, '\mas\s*e?[''$].*$', '');
     END IF;
     PERFORM set_config('reprieve.reconciling', '1', true);
-    PERFORM CASE WHEN alters AND text !~ '\m(attach|inherit)\M' THEN reprieve.clear_columns(c.oid) ELSE reprieve.unmark(c.oid) END
-    FROM (SELECT t.relid FROM reprieve.tables t UNION SELECT l.child FROM reprieve.links l) AS ours
-    JOIN pg_class c ON c.oid = ours.relid
-    WHERE strpos(text, lower(c.relname)) > 0
-      AND text ~ ('\m' || regexp_replace(lower(c.relname), '([^[:alnum:]_])', '\\\1', 'g') || '\M')
-      AND pg_has_role(session_user, c.relowner, 'USAGE');
+    FOR relation IN
+        SELECT c.oid FROM (SELECT t.relid FROM reprieve.tables t UNION SELECT l.child FROM reprieve.links l) AS ours
+        JOIN pg_class c ON c.oid = ours.relid
+        WHERE strpos(text, lower(c.relname)) > 0
+          AND text ~ ('\m' || regexp_replace(lower(c.relname), '([^[:alnum:]_])', '\\\1', 'g') || '\M')
+          AND pg_has_role(session_user, c.relowner, 'USAGE') LOOP
+        IF unmarks THEN
+            PERFORM reprieve.unmark(relation);
+        END IF;
+        IF judges THEN
+            PERFORM reprieve.clear_tombstones(relation);
+        END IF;
+        IF columns THEN
+            PERFORM reprieve.clear_columns(relation);
+        END IF;
+    END LOOP;
     PERFORM set_config('reprieve.reconciling', '', true);
 END $$;

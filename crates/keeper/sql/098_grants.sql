@@ -16,6 +16,18 @@ BEGIN
     END IF;
 END $$;
 
+-- A publication FOR ALL TABLES takes ours along, and then refuses to change rows that it could not tell apart.
+DO $$
+DECLARE
+    unkeyed oid;
+BEGIN
+    FOR unkeyed IN SELECT c.oid FROM pg_catalog.pg_class c
+                   WHERE c.relnamespace = 'reprieve'::regnamespace AND c.relkind = 'r' AND c.relpersistence = 'p' AND c.relreplident <> 'f'
+                     AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) LOOP
+        EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', unkeyed::regclass);
+    END LOOP;
+END $$;
+
 INSERT INTO reprieve.settings VALUES ('keeper_version', '1') ON CONFLICT (key) DO UPDATE SET value = excluded.value;
 
 DO $$
@@ -24,7 +36,7 @@ BEGIN
         CREATE EVENT TRIGGER reprieve_ddl ON ddl_command_end EXECUTE FUNCTION reprieve.on_ddl();
         CREATE EVENT TRIGGER reprieve_drop ON sql_drop EXECUTE FUNCTION reprieve.on_drop();
         CREATE EVENT TRIGGER reprieve_start ON ddl_command_start
-            WHEN TAG IN ('ALTER TABLE', 'CREATE FUNCTION', 'CREATE PROCEDURE') EXECUTE FUNCTION reprieve.on_ddl_start();
+            WHEN TAG IN ('ALTER TABLE', 'CREATE INDEX', 'CREATE FUNCTION', 'CREATE PROCEDURE') EXECUTE FUNCTION reprieve.on_ddl_start();
     END IF;
 EXCEPTION WHEN insufficient_privilege THEN
     RAISE NOTICE 'this role may not create event triggers: schema changes made past the proxy are noticed by the reconciler only'

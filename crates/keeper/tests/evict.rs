@@ -128,3 +128,51 @@ async fn sessions_that_inserted_before_a_key_changed_its_type_go_on() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn new_constraints_and_types_judge_live_rows_only() {
+    let database = enabled(
+        "evict_judges",
+        "CREATE TABLE t (id int PRIMARY KEY, a int, v text);
+         CREATE TABLE kid (id int PRIMARY KEY, t_id int REFERENCES t DEFERRABLE INITIALLY DEFERRED);
+         CREATE TABLE late (id int PRIMARY KEY, t_id int);
+         INSERT INTO t VALUES (1, 1, 'x'), (2, 1, '2'), (3, 3, '3'); INSERT INTO kid VALUES (1, 1), (2, 3); INSERT INTO late VALUES (1, 1)",
+    )
+    .await;
+    database
+        .run("WITH k AS (UPDATE kid SET deleted_at = now(), deletion_id = (SELECT reprieve.begin_deletion_v1('')) WHERE id = 1)
+              UPDATE t SET deleted_at = now(), deletion_id = (SELECT reprieve.begin_deletion_v1('')) WHERE id = 1")
+        .await;
+    database.run("ALTER TABLE t ADD UNIQUE (a)").await;
+    assert_eq!(buried(&database).await, ["kid|evict|1", "t|evict|1"]);
+    database.run(&format!("{} AND id = 2", mark("t"))).await;
+    database
+        .run("ALTER TABLE t ADD CHECK (a > 2), ALTER v TYPE int USING v::int; CREATE UNIQUE INDEX ON t (v)")
+        .await;
+    assert_eq!(buried(&database).await, ["kid|evict|1", "t|evict|2"]);
+    let session = database.session().await;
+    let orphan = session
+        .batch_execute("ALTER TABLE late ADD FOREIGN KEY (t_id) REFERENCES t")
+        .await
+        .unwrap_err();
+    assert_eq!(orphan.as_db_error().unwrap().code().code(), "23503");
+}
+
+#[tokio::test]
+async fn a_publication_of_all_tables_stops_nothing() {
+    let database = enabled(
+        "evict_published",
+        "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE kid (id int PRIMARY KEY, t_id int REFERENCES t ON DELETE SET NULL);
+         INSERT INTO t VALUES (1), (2); INSERT INTO kid VALUES (1, 1), (2, 2)",
+    )
+    .await;
+    database.run(&format!("{} AND id = 1", mark("t"))).await;
+    database
+        .run("CREATE PUBLICATION everything FOR ALL TABLES; DELETE FROM t WHERE id = 2")
+        .await;
+    let undelete = "SELECT restored FROM reprieve.undelete_since_v1(now() - interval '1 day', NULL, NULL) WHERE table_name = 'public.t'";
+    assert_eq!(database.rows(undelete).await, ["2"]);
+    let without = "SELECT relname FROM pg_class c WHERE relnamespace = 'reprieve'::regnamespace AND relkind = 'r' AND relpersistence = 'p'
+        AND relreplident <> 'f' AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)";
+    assert_eq!(database.rows(without).await, Vec::<String>::new());
+}

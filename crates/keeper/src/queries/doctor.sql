@@ -63,6 +63,10 @@ WITH enabled AS (
     FROM enabled m JOIN pg_class c ON c.oid = m.oid JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_publication_tables p ON p.schemaname = n.nspname AND p.tablename = c.relname
     UNION ALL
+    SELECT 1, 'publication ' || quote_ident(p.pubname), 'publishes all tables, so the keeper''s own too: a subscriber stops where it has no schema reprieve',
+           'publish tables or schemas by name, or create the schema at the subscriber: pg_dump -s -n reprieve'
+    FROM pg_publication p WHERE p.puballtables
+    UNION ALL
     SELECT 1, subject, format('reads table %s as it is: it sees deleted rows', target),
            'add `deleted_at IS NULL`, create it again through the app port (views), or use mode bin'
     FROM readers
