@@ -435,6 +435,76 @@ fn d19_without_event_triggers_a_table_that_is_not_marked_cannot_inherit_from_one
 }
 
 #[test]
+fn s2_set_constraints_reaches_deferred_checks_of_ours() {
+    let setup = "CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p VALUES (1), (2), (3); DELETE FROM p WHERE id = 2;
+        CREATE TABLE c (id int PRIMARY KEY, p_id int CONSTRAINT c_p REFERENCES p DEFERRABLE INITIALLY DEFERRED, p_too int REFERENCES p DEFERRABLE);
+        CREATE TABLE tree (id int PRIMARY KEY, up int CONSTRAINT tree_up REFERENCES tree DEFERRABLE INITIALLY DEFERRED)";
+    same("set_constraints", setup, |story| {
+        for sql in [
+            "BEGIN",
+            "INSERT INTO c VALUES (1, 2)",
+            "SET CONSTRAINTS c_p IMMEDIATE",
+            "ROLLBACK",
+            "BEGIN",
+            "SET CONSTRAINTS public.\"c_p\", c_p_too_fkey IMMEDIATE",
+            "INSERT INTO c VALUES (1, 2)",
+            "ROLLBACK",
+            "BEGIN",
+            "SET CONSTRAINTS c_p_too_fkey DEFERRED",
+            "INSERT INTO c VALUES (2, 1, 2)",
+            "INSERT INTO p VALUES (2)",
+            "COMMIT",
+            "BEGIN",
+            "ALTER TABLE c ADD COLUMN p_three int CONSTRAINT c_three REFERENCES p DEFERRABLE INITIALLY DEFERRED",
+            "SET CONSTRAINTS c_three IMMEDIATE",
+            "UPDATE c SET p_three = 1",
+            "CREATE INDEX c_three ON c (p_three)",
+            "COMMIT",
+            "BEGIN",
+            "INSERT INTO tree VALUES (1, 2), (2, NULL)",
+            "DELETE FROM tree WHERE id = 2",
+            "SET CONSTRAINTS tree_up, nothing IMMEDIATE",
+            "ROLLBACK",
+            "BEGIN",
+            "INSERT INTO tree VALUES (1, 2)",
+            "INSERT INTO tree VALUES (2, 1)",
+            "SET CONSTRAINTS \"tree_up\" IMMEDIATE",
+            "ALTER TABLE tree DROP CONSTRAINT tree_up",
+            "COMMIT",
+        ] {
+            story.says(0, sql);
+        }
+    });
+}
+
+#[test]
+fn s25_a_schema_change_judges_live_rows_only() {
+    let setup = "CREATE TABLE t (id int PRIMARY KEY, a int, v text); INSERT INTO t VALUES (1, 1, 'x'), (2, 1, '2'), (3, 3, '3'); DELETE FROM t WHERE id = 1;
+        CREATE TABLE c (id int PRIMARY KEY, t_id int); INSERT INTO c VALUES (1, 1), (2, 3)";
+    same("schema_change", setup, |story| {
+        for sql in [
+            "ALTER TABLE t ADD CONSTRAINT t_a UNIQUE (a)",
+            "ALTER TABLE t ADD CHECK (id > 1), ALTER v TYPE int USING v::int",
+            "ALTER TABLE c ADD FOREIGN KEY (t_id) REFERENCES t",
+            "DELETE FROM c WHERE t_id = 1",
+            "ALTER TABLE c ADD FOREIGN KEY (t_id) REFERENCES t ON DELETE CASCADE",
+            "DELETE FROM t WHERE id = 3",
+            "ALTER TABLE c ALTER t_id SET NOT NULL, ALTER id TYPE bigint",
+            "INSERT INTO c VALUES (5, 2)",
+            "ALTER TABLE t ALTER id TYPE bigint",
+            "DELETE FROM t RETURNING *",
+            "SELECT count(*) FROM c",
+            "ALTER TABLE c DROP COLUMN t_id",
+            "CREATE FUNCTION rows_of_t() RETURNS SETOF t LANGUAGE sql AS 'SELECT id, a, v FROM t'",
+            "INSERT INTO t VALUES (7, 7, 7)",
+            "SELECT * FROM rows_of_t()",
+        ] {
+            story.says(0, sql);
+        }
+    });
+}
+
+#[test]
 fn temporary_tables_of_one_session_hide_tables_for_it_alone() {
     same("temporary", ITEMS, |story| {
         story.says(0, "CREATE TEMP TABLE t (other text)");

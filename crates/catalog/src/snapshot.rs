@@ -114,6 +114,9 @@ struct Document {
     tables: Vec<Table>,
     /// Relations that are not enabled but bear the name of one that is, as (schema, name).
     shadows: Vec<(String, String)>,
+    /// Deferrable foreign keys, as (schema, name, names of our constraint triggers in that schema).
+    #[serde(default)]
+    deferrable: Vec<(String, String, Vec<String>)>,
 }
 
 /// One generation of facts about one database. Cheap to share, never changed.
@@ -127,6 +130,8 @@ pub struct Catalog {
     marked: usize,
     /// Names of hidden columns: two, as a rule.
     hidden: BTreeSet<String>,
+    /// Our constraint triggers by schema and name of their foreign key.
+    deferrable: HashMap<(String, String), Vec<String>>,
 }
 
 impl Catalog {
@@ -163,6 +168,11 @@ impl Catalog {
             enabled,
             marked,
             hidden,
+            deferrable: document
+                .deferrable
+                .into_iter()
+                .map(|(schema, name, ours)| ((schema, name), ours))
+                .collect(),
         })
     }
 
@@ -202,6 +212,30 @@ impl Catalog {
     /// Names of the columns that some enabled table hides.
     pub fn hidden_names(&self) -> impl Iterator<Item = &str> {
         self.hidden.iter().map(String::as_str)
+    }
+
+    /// True if `SET CONSTRAINTS` may have to reach constraint triggers of ours.
+    pub fn defers(&self) -> bool {
+        !self.deferrable.is_empty()
+    }
+
+    /// The constraint triggers of ours that belong to a foreign key, and their schema. The constraint is found as
+    /// `SET CONSTRAINTS` finds it: in the schema given, or in the first one of the path that has it.
+    pub fn deferred_with<'a>(
+        &'a self,
+        schema: Option<&'a str>,
+        name: &str,
+        path: &'a SearchPath,
+    ) -> Option<(&'a str, &'a [String])> {
+        let given = schema.into_iter();
+        let searched = path.schemas.iter().map(String::as_str);
+        given
+            .chain(searched.filter(|_| schema.is_none()))
+            .find_map(|schema| {
+                let key = (schema.to_owned(), name.to_owned());
+                let ours = self.deferrable.get(&key)?;
+                Some((schema, ours.as_slice()))
+            })
     }
 
     /// All enabled tables, in no order.

@@ -112,7 +112,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
                CASE WHEN t.signature <> 'preparing' THEN t.document END AS document
         FROM reprieve.tables t JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
     )
-    SELECT format('{"server":%s,"tables":[%s],"shadows":%s}', current_setting('server_version_num'),
+    SELECT format('{"server":%s,"tables":[%s],"shadows":%s,"deferrable":%s}', current_setting('server_version_num'),
         (SELECT string_agg(format('{"mode":"%s","marking":%s,%s', e.mode, e.marking::text,
                                   substr(coalesce(e.document, reprieve.describe(e.oid, e.mode)), 2)),
                            ',' ORDER BY e.nspname, e.relname) FROM enabled e),
@@ -121,5 +121,13 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE c.relname IN (SELECT e.relname FROM enabled e) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
               AND c.relpersistence <> 't' AND n.nspname !~ '^pg_toast'
-              AND c.oid NOT IN (SELECT e.oid FROM enabled e)), '[]'))
+              AND c.oid NOT IN (SELECT e.oid FROM enabled e)), '[]'),
+        -- Constraint triggers of ours that SET CONSTRAINTS should reach by the name of the foreign key.
+        coalesce((
+            SELECT json_agg(json_build_array(f.nspname, f.name, f.ours) ORDER BY f.nspname, f.name)
+            FROM (SELECT n.nspname, l.name, json_agg(o.conname ORDER BY o.conname) AS ours
+                  FROM reprieve.links l JOIN pg_constraint x ON x.oid = l.conoid JOIN pg_namespace n ON n.oid = x.connamespace
+                  JOIN pg_constraint o ON o.conrelid IN (l.child, l.parent) AND o.contype = 't' AND o.conname IN (
+                      '~reprieve_live_' || l.conoid, '~reprieve_live_' || l.conoid || '_update', '~reprieve_still_' || l.conoid)
+                  WHERE l.is_deferrable GROUP BY n.nspname, l.name) AS f), '[]'))
 $$;

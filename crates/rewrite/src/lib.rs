@@ -4,6 +4,7 @@
 
 pub mod admin;
 mod cloak;
+mod constraints;
 mod edits;
 mod inspect;
 mod keyword;

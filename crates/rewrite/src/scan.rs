@@ -8,11 +8,11 @@ use std::ops::Range;
 
 use catalog::Catalog;
 
-use crate::cloak;
 use crate::lex::{LexError, Lexer, Token, TokenKind, Tokens};
 use crate::parse::{Unparsed, with_statement};
 use crate::plan::{Effect, Plan, Reply, Statement};
 use crate::{ClientEncoding, Edits, Refusal, Scope, refusal, walk};
+use crate::{cloak, constraints};
 
 use head::{Head, Verdict};
 
@@ -50,6 +50,8 @@ enum Why {
     /// It names system relations only. What is ours in them is left out where that can be done; it
     /// is sent in any case.
     System,
+    /// SET CONSTRAINTS by name: it has to reach ours, too.
+    Constraints,
 }
 
 /// Why what was read may not be what the server reads.
@@ -227,6 +229,9 @@ impl<'t> Scanner<'t, '_> {
             (Some(offset), _) if !passes => Some((offset, Why::Rows)),
             (Some(offset), _) if head.names_hidden => Some((offset, Why::Defines)),
             (None, Some(offset)) if !passes => Some((offset, Why::System)),
+            _ if self.catalog.defers() && head.sets_constraints(self.text) => {
+                Some((range.start, Why::Constraints))
+            }
             _ => None,
         };
         if let Some((offset, why)) = concern {
@@ -318,7 +323,10 @@ impl<'t> Scanned<'t> {
     /// True if a statement may concern a marked table. False with [`concerns_us`](Self::concerns_us):
     /// at worst, the client's own bytes may be sent as they are.
     pub fn must_be_read(&self) -> bool {
-        let is_rows = |concern: &Concern<'_>| concern.why != Why::System;
+        let is_rows = |concern: &Concern<'_>| match concern.why {
+            Why::Rows | Why::Defines => true,
+            Why::System | Why::Constraints => false,
+        };
         self.doubt.is_some() || self.concerns.iter().any(is_rows)
     }
 
@@ -359,7 +367,7 @@ impl<'t> Scanned<'t> {
         for concern in &self.concerns {
             if let Some(earlier) = concern.after {
                 match concern.why {
-                    Why::System => {}
+                    Why::System | Why::Constraints => {}
                     Why::Defines if self.definition(concern, scope).is_ok() => {}
                     Why::Rows | Why::Defines => {
                         return Err(refusal::after_change(concern.offset, earlier));
@@ -372,7 +380,7 @@ impl<'t> Scanned<'t> {
             };
             match self.walk(statement.range.clone(), concern, scope, &mut plan.edits) {
                 Ok(reply) => statement.reply = reply,
-                Err(_) if concern.why == Why::System => {}
+                Err(_) if matches!(concern.why, Why::System | Why::Constraints) => {}
                 Err(refusal) => return Err(refusal),
             }
             if let Effect::Prepare {
@@ -424,6 +432,10 @@ impl<'t> Scanned<'t> {
             return self.definition(concern, scope);
         }
         let tokens = self.tokens(range, concern)?;
+        if concern.why == Why::Constraints {
+            constraints::add_ours(&tokens, scope, edits);
+            return Ok(Reply::AsIs);
+        }
         let named = tokens
             .iter()
             .position(|token| token.start as usize == concern.offset);

@@ -151,6 +151,14 @@ impl Head {
         Some(first.start as usize..self.end)
     }
 
+    pub fn sets_constraints(&self, text: &[u8]) -> bool {
+        let words = Words {
+            text,
+            first: &self.first,
+        };
+        words.is(0, "set") && words.is(1, "constraints") && !words.is(2, "all")
+    }
+
     pub fn verdict(&self, text: &[u8]) -> Verdict {
         let words = Words {
             text,
