@@ -137,17 +137,19 @@ END $$;
 
 -- A trigger function of our own for one table or foreign key. Its text is all qualified. It ends with the types of the
 -- columns of its tables: where one changes, sessions that have run the function must compile it anew.
+-- random_page_cost: plans are kept. One that was made while a table was tiny must not read all of it for each row later.
 CREATE OR REPLACE FUNCTION reprieve.ensure_function(name text, tables oid[], body text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     body := body || (SELECT E'\n-- ' || string_agg(format('%s.%s', a.atttypid, a.atttypmod), ' ' ORDER BY u.place, a.attnum)
                      FROM unnest(tables) WITH ORDINALITY AS u(relid, place) JOIN pg_attribute a ON a.attrelid = u.relid
                      WHERE a.attnum > 0 AND NOT a.attisdropped);
-    IF EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'reprieve'::regnamespace AND p.proname = name AND p.prosrc = body) THEN
+    IF EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'reprieve'::regnamespace AND p.proname = name AND p.prosrc = body
+                 AND 'random_page_cost=0' = ANY (p.proconfig)) THEN
         RETURN;
     END IF;
     EXECUTE format('CREATE OR REPLACE FUNCTION reprieve.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER '
-                   'SET search_path = pg_catalog, pg_temp AS %L', name, body);
+                   'SET search_path = pg_catalog, pg_temp SET random_page_cost = 0 AS %L', name, body);
     EXECUTE format('REVOKE ALL ON FUNCTION reprieve.%I() FROM PUBLIC', name);
 END $$;
 

@@ -449,6 +449,21 @@ async fn enabling_goes_on_past_a_table_that_fails() {
     );
 }
 
+/// Plans of our triggers are kept: what is planned while a table is tiny runs while it grows.
+#[tokio::test]
+async fn a_bulk_load_into_a_tiny_table_looks_keys_up() {
+    let schema = "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY, p_id int REFERENCES p);
+        INSERT INTO p SELECT generate_series(1, 12); INSERT INTO c SELECT n, n FROM generate_series(1, 12) n; ANALYZE;";
+    let db = database("tiny", schema, &[("p", "mark"), ("c", "mark")]).await;
+    db.run("SET statement_timeout = '60s'").await;
+    // Reading the table for each row takes minutes.
+    db.run("INSERT INTO p SELECT generate_series(13, 40000); INSERT INTO c SELECT n, n FROM generate_series(13, 40000) n")
+        .await;
+    db.run("INSERT INTO c SELECT n, n % 100 + 1 FROM generate_series(40001, 80000) n")
+        .await;
+    assert_eq!(db.rows("SELECT count(*) FROM c").await, ["80000"]);
+}
+
 /// A large table that was taken in is marked like any other: columns first, then the index while others write.
 #[tokio::test]
 async fn a_table_in_the_bin_is_prepared_online_too() {

@@ -115,7 +115,7 @@ pub fn others() -> Vec<Script> {
             "killed_when_idle",
             [
                 Step::Meanwhile(
-                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'raw'",
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'raw' AND datname = current_database()",
                 ),
                 Step::Closed,
             ],
