@@ -291,6 +291,41 @@ fn a_sidecar_whose_lease_is_over_refuses() {
     assert_eq!(stale.command("DELETE FROM n"), "DELETE 3");
 }
 
+/// Neither a proxy nor an event trigger sees these changes: the sidecar looks for them by itself.
+#[test]
+fn schema_changes_past_the_proxy_are_found() {
+    let cluster = Cluster::start();
+    let proxy = Proxy::with(
+        cluster.port(),
+        "*.*",
+        &[("REPRIEVE__KEEPER__LEASE_SECONDS", "4")],
+    );
+    cluster.create_database("shop");
+    let mut app = proxy.connect("shop");
+    app.run(ITEMS);
+    settle(&cluster, "shop");
+    let mut superuser = cluster.superuser("shop");
+    for name in ["ddl", "drop", "start"] {
+        superuser.run(&format!("DROP EVENT TRIGGER reprieve_{name}"));
+    }
+    superuser.run("CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late VALUES (1), (2); GRANT ALL ON late TO PUBLIC; ALTER TABLE t RENAME TO renamed");
+    eventually("the sidecar knows the new name", || {
+        app.run("DELETE FROM renamed WHERE id = (SELECT min(id) FROM renamed)");
+        superuser.value("SELECT count(*) FROM renamed WHERE deleted_at IS NOT NULL") == "1"
+    });
+    eventually("the new table is enabled and marks", || {
+        superuser
+            .value("SELECT count(*) FROM reprieve.tables WHERE table_name = 'late' AND marking")
+            == "1"
+    });
+    assert_eq!(app.command("DELETE FROM late WHERE id = 1"), "DELETE 1");
+    assert_eq!(app.run("SELECT * FROM late"), ["2"]);
+    assert_eq!(
+        superuser.value("SELECT count(*) FROM late WHERE deleted_at IS NOT NULL"),
+        "1"
+    );
+}
+
 /// A statement that was planned before a table began to mark, and runs after.
 #[test]
 fn no_table_begins_to_mark_while_older_plans_are_on_their_way() {

@@ -107,14 +107,19 @@ BEGIN
     RETURN changed;
 END $$;
 
--- Judges every enabled table again, enables newcomers, repairs triggers. Returns true if anything was done.
-CREATE OR REPLACE FUNCTION reprieve.reconcile_v1() RETURNS boolean
+-- Judges every enabled table again, or (not thorough) those that changed; enables newcomers, repairs triggers. Returns true
+-- if the catalog is another one behind it. Of several sidecars that look around at once, one does.
+CREATE OR REPLACE FUNCTION reprieve.reconcile_v1(thorough boolean DEFAULT true) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    before text := md5(reprieve.catalog_v1());
+    before text;
 BEGIN
+    IF NOT thorough AND NOT (reprieve.may_follow() AND pg_try_advisory_xact_lock(hashtext('reprieve'), hashtext('reconcile'))) THEN
+        RETURN false;
+    END IF;
+    before := md5(reprieve.catalog_v1());
     PERFORM set_config('reprieve.reconciling', '1', true);
-    PERFORM reprieve.reconcile(true);
+    PERFORM reprieve.reconcile(thorough);
     PERFORM set_config('reprieve.reconciling', '', true);
     PERFORM reprieve.advance_v1();
     RETURN before <> md5(reprieve.catalog_v1());

@@ -12,7 +12,7 @@ BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'reprieve_admin') THEN
         GRANT SELECT ON ALL TABLES IN SCHEMA reprieve TO reprieve_admin;
         GRANT EXECUTE ON FUNCTION reprieve.judge_v1(regclass), reprieve.enable_v1(regclass, text),
-            reprieve.disable_v1(regclass), reprieve.reconcile_v1(), reprieve.advance_v1() TO reprieve_admin;
+            reprieve.disable_v1(regclass), reprieve.reconcile_v1(boolean), reprieve.advance_v1() TO reprieve_admin;
     END IF;
 END $$;
 

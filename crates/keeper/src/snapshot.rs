@@ -108,9 +108,10 @@ impl Keeper {
         )
     }
 
-    /// Judges every enabled table again and enables new ones that match `tables.enable`.
+    /// Judges the enabled tables that changed again and enables new ones that match `tables.enable`: schema changes that
+    /// neither a proxy nor an event trigger saw. Cheap where nothing changed.
     pub async fn reconcile(&self) -> Result<(), KeeperError> {
-        self.rows("reconciling", "SELECT reprieve.reconcile_v1()", &[])
+        self.rows("reconciling", "SELECT reprieve.reconcile_v1(false)", &[])
             .await
             .map_err(|error| self.or_not_installed(error))?;
         Ok(())

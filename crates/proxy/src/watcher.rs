@@ -130,6 +130,21 @@ pub(crate) async fn watch(databases: Weak<Databases>, database: Arc<Database>) {
     }
 }
 
+/// Looks for schema changes that nobody told of. What stands in the way now may be gone the next time.
+async fn reconcile(keeper: &Keeper, database: &str, patience: Duration) -> Result<(), Over> {
+    match timeout(patience, keeper.reconcile()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) if keeper.is_closed() => Err(error.into()),
+        Ok(Err(error)) => {
+            tracing::warn!(database, %error, "schema changes were not looked for");
+            Ok(())
+        }
+        Err(_) => Err(failed(format!(
+            "looking for schema changes: no answer within {patience:?}"
+        ))),
+    }
+}
+
 struct Watcher {
     database: Arc<Database>,
     users: watch::Receiver<usize>,
@@ -182,7 +197,12 @@ impl Watcher {
         }
         let mut bell = call("listening", keeper.watch(settings.sidecar.lease / 3)).await?;
         let announces = call("reading settings", keeper.is_to_announce()).await?;
+        let mut looked = Instant::now();
         loop {
+            if installed.is_some() && looked.elapsed() >= settings.sidecar.lease / 3 {
+                reconcile(&keeper, self.database.name(), settings.sidecar.lease / 3).await?;
+                looked = Instant::now();
+            }
             if announces {
                 // One of our own sessions may have changed the schema: the others hear of it now.
                 announce(&keeper, &self.database).await?;
