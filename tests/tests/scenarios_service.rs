@@ -365,6 +365,25 @@ fn no_table_begins_to_mark_while_older_plans_are_on_their_way() {
     assert_eq!(own.value("SELECT count(*) FROM t"), "4");
 }
 
+/// Physical replication names a database that need not exist: nothing is kept or hidden there.
+#[test]
+fn physical_replication_is_relayed() {
+    let (proxy, cluster) = serve();
+    let parameters = [
+        ("user", "postgres"),
+        ("database", "replication"),
+        ("replication", "true"),
+    ];
+    for target in [cluster.target(), proxy.app()] {
+        let mut standby = Client::connect_with(&target, &parameters).expect("it is let in");
+        for _ in 0..2 {
+            let told = standby.query("IDENTIFY_SYSTEM");
+            assert!(told.iter().any(|message| message.tag == b'D'), "{told:?}");
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+}
+
 #[test]
 fn several_databases_behind_one_proxy() {
     let (proxy, cluster) = serve();

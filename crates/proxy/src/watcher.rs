@@ -109,6 +109,8 @@ pub(crate) async fn watch(databases: Weak<Databases>, database: Arc<Database>) {
                 continue;
             }
             Over::NoDatabase => {
+                // Nobody can mark rows there. Looked for again after each pause.
+                watcher.renew(Instant::now() + BACKOFF_MAX + CALL_TIMEOUT * 2);
                 watcher.database.publish(CatalogState::NotInstalled);
                 watcher.database.serve(watcher.database.wanted());
                 backoff
