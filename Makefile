@@ -5,7 +5,7 @@ SHELL := /bin/bash
 EXIT ?=
 CARGO ?= cargo
 
-.PHONY: help demo test lint regress bench
+.PHONY: help demo test lint regress suites bench
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,6 +29,11 @@ regress: ## PostgreSQL's own regression suite, directly and through the proxy; t
 	@tests/setup/packages.sh test
 	$(CARGO) build --release -p reprieve
 	$(CARGO) run --release -p tests --bin regress
+
+suites: ## Test suites of Django, SQLAlchemy and drivers, directly and through the proxy; needs the network, takes hours; ARGS="psycopg2 asyncpg"
+	@tests/setup/packages.sh test
+	$(CARGO) build --release -p reprieve
+	@tests/setup/suites/run.sh $(ARGS)
 
 bench: ## What the proxy costs
 	@tests/setup/packages.sh demo

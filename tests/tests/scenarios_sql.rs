@@ -581,3 +581,23 @@ fn the_keepers_settings_are_not_the_clients_to_set() {
     }
     client.run("SET reprieve.actor = 'ann'; SET LOCAL reprieve.reason = 'because'");
 }
+
+/// As Django adds a foreign key, fills it and makes an index, all in one migration.
+#[test]
+fn constraints_are_set_in_the_message_that_makes_them() {
+    let setup = "CREATE TABLE node (id int PRIMARY KEY); INSERT INTO node VALUES (1), (2);";
+    same("set_constraints_at_once", setup, |story| {
+        story.says(0, "BEGIN");
+        story.says(
+            0,
+            "ALTER TABLE node ADD p int CONSTRAINT node_p_fk REFERENCES node DEFERRABLE INITIALLY DEFERRED; \
+             SET CONSTRAINTS node_p_fk IMMEDIATE",
+        );
+        story.says(0, "UPDATE node SET p = 1");
+        story.says(0, "CREATE INDEX ON node (p)");
+        story.says(0, "DELETE FROM node WHERE id = 2");
+        story.says(0, "UPDATE node SET p = 2");
+        story.says(0, "ROLLBACK");
+        story.says(1, "SELECT * FROM node ORDER BY id");
+    });
+}

@@ -271,7 +271,11 @@ impl Session {
     ) -> Result<Step, Ended> {
         let judgement = match self.readable(header, input.len()) {
             Plain::Whole => match frontend::query(&input[HEADER_BYTES..header.frame()]) {
-                Ok(text) => self.judge_and_freshen(text, out)?,
+                Ok(text) => {
+                    let judgement = self.judge_and_freshen(text, out)?;
+                    self.note_constraints(text, &judgement);
+                    judgement
+                }
                 Err(malformed) => Judgement::Refused(refusals::malformed(&malformed).into()),
             },
             Plain::Unread => Judgement::Untouched(None),

@@ -27,6 +27,8 @@ pub(crate) enum Purpose {
     Follow,
     /// A statement of SQL PREPARE means something else now.
     Prepare,
+    /// SET CONSTRAINTS once more, for checks that its own message made.
+    Constraints,
 }
 
 /// A statement that is prepared anew.
@@ -45,8 +47,8 @@ impl Purpose {
             }
             Self::Scope => "SELECT reprieve.session_v1()",
             Self::Follow => "SELECT reprieve.after_ddl_v1()",
-            // Sent with the statement's name and text.
-            Self::Prepare => "",
+            // Sent with texts of their own.
+            Self::Prepare | Self::Constraints => "",
         }
     }
 }
@@ -169,6 +171,33 @@ impl Session {
                 self.prepared_again(injection, out);
                 Ok(())
             }
+            Purpose::Constraints => {
+                // A check that fails is an error of the client's own SET CONSTRAINTS.
+                if let Some(error) = injection.error {
+                    out.to_client.unsplit(error);
+                }
+                self.release_ready(out);
+                Ok(())
+            }
+        }
+    }
+
+    /// The client's SET CONSTRAINTS again, where it reaches checks of ours now.
+    fn set_constraints(&mut self, out: &mut Out) {
+        let texts = std::mem::take(&mut self.changes.constraints);
+        let mut is_sent = false;
+        for planned in texts.iter().filter_map(|text| self.rewritten_now(text)) {
+            let sent = run(
+                &mut out.to_server,
+                planned.sent.as_deref().unwrap_or_default(),
+            );
+            debug_assert!(sent.is_ok(), "hardly longer than what came in a message");
+            is_sent = true;
+        }
+        if is_sent {
+            self.await_injection(Purpose::Constraints, true, None, out);
+        } else {
+            self.release_ready(out);
         }
     }
 
@@ -225,7 +254,13 @@ impl Session {
 
     fn learned(&mut self, injection: Injection, out: &mut Out) -> Result<(), Ended> {
         if let Some(error) = injection.error {
-            self.report_failure(error, injection.synced, out);
+            if self.withheld_ready {
+                self.changes.constraints.clear();
+                out.to_client.unsplit(error);
+                self.release_ready(out);
+            } else {
+                self.report_failure(error, injection.synced, out);
+            }
             return Ok(());
         }
         let document = injection.value.unwrap_or_default();
@@ -246,12 +281,16 @@ impl Session {
                 out,
             );
         }
+        if !self.changes.constraints.is_empty() {
+            self.set_constraints(out);
+        }
         Ok(())
     }
 
     /// The keeper has followed a schema change, or could not.
     fn followed(&mut self, injection: Injection, out: &mut Out) -> Result<(), Ended> {
         self.changes.pending = false;
+        let is_open = self.status == TransactionStatus::InTransaction && injection.synced;
         let catalog = injection.value.as_deref().map(Catalog::from_json);
         match (injection.error, catalog) {
             (None, Some(Ok(catalog))) => {
@@ -278,8 +317,14 @@ impl Session {
                 }
             }
         }
-        if matches!(self.hold, Hold::Free) {
-            self.release_ready(out);
+        if !is_open {
+            self.changes.constraints.clear();
+        }
+        match self.hold {
+            Hold::Free if self.changes.constraints.is_empty() => self.release_ready(out),
+            // Its names are looked up by the path.
+            Hold::Free => self.inject(Purpose::Scope, true, out),
+            _ => {}
         }
         Ok(())
     }

@@ -263,6 +263,42 @@ impl Session {
         }
     }
 
+    /// A message is about to be sent: which constraints does it set behind its DDL?
+    pub(crate) fn note_constraints(&mut self, text: &[u8], judgement: &Judgement) {
+        let planned = match judgement {
+            Judgement::Untouched(Some(planned)) | Judgement::Changed(planned) => planned,
+            Judgement::Untouched(None)
+            | Judgement::Refused(_)
+            | Judgement::Wait
+            | Judgement::Again => return,
+        };
+        let strings = self.scope.standard_conforming_strings;
+        let behind_ddl = planned
+            .plan
+            .statements
+            .iter()
+            .skip_while(|statement| statement.effect != Effect::Ddl)
+            .filter_map(|statement| text.get(statement.range.clone()))
+            .filter(|statement| settings::sets_constraints(statement, strings))
+            .map(Into::into);
+        self.changes.constraints.extend(behind_ddl);
+    }
+
+    /// The same statement by what is known now; `None` if it stays as it is.
+    pub(crate) fn rewritten_now(&self, text: &[u8]) -> Option<Arc<Planned>> {
+        let (CatalogState::Ready(catalog), Some(path)) = (self.catalog(), self.scope.known())
+        else {
+            return None;
+        };
+        let flags = Flags {
+            standard_conforming_strings: self.scope.standard_conforming_strings,
+            encoding: self.scope.encoding,
+            admin: false,
+        };
+        let planned = Reading::new(text, &catalog, flags).plan(&catalog, path, &*self.host);
+        planned.ok().filter(|planned| planned.sent.is_some())
+    }
+
     /// Statements are about to run: what they may change is unknown from here on.
     pub(crate) fn note_effects(&mut self, planned: Option<&Planned>) {
         let Some(planned) = planned else {

@@ -462,6 +462,9 @@ impl Session {
     /// Follows schema changes before the client hears that they are done. True if it has to wait.
     fn after_ready(&mut self, out: &mut Out) -> bool {
         let rolled_back = std::mem::take(&mut self.changes.rolled_back);
+        if self.status != TransactionStatus::InTransaction {
+            self.changes.constraints.clear();
+        }
         if self.status == TransactionStatus::Failed {
             return false;
         }

@@ -109,6 +109,9 @@ pub(crate) struct Changes {
     pub own: Option<Arc<Catalog>>,
     /// The last command tag that ended a transaction was ROLLBACK.
     pub rolled_back: bool,
+    /// SET CONSTRAINTS that came behind DDL in one message: checks of ours that belong to what it made
+    /// were not there yet.
+    pub constraints: Vec<Box<[u8]>>,
 }
 
 impl Changes {

@@ -46,6 +46,19 @@ pub(crate) fn forbidden_at_startup(parameters: &[(String, String)]) -> Option<St
     })
 }
 
+/// True for SET CONSTRAINTS.
+pub(crate) fn sets_constraints(statement: &[u8], standard_conforming_strings: bool) -> bool {
+    let mut words = Words {
+        text: statement,
+        range: 0..statement.len(),
+        standard_conforming_strings,
+    };
+    ["set", "constraints"].iter().all(|wanted| {
+        let word = words.next().and_then(|token| statement.get(token));
+        word.is_some_and(|word| word.eq_ignore_ascii_case(wanted.as_bytes()))
+    })
+}
+
 /// PostgreSQL compares names of settings without regard to ASCII case.
 fn is_keepers(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
@@ -267,6 +280,16 @@ mod tests {
         ] {
             assert_eq!(named(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn set_constraints_is_told_by_its_first_words() {
+        assert!(sets_constraints(
+            b"set /* a */ CONSTRAINTS f IMMEDIATE",
+            true
+        ));
+        assert!(!sets_constraints(b"SET constraints_of.x = 1", true));
+        assert!(!sets_constraints(b"SET", true));
     }
 
     #[test]

@@ -27,7 +27,7 @@ def source(work, name):
 
 def pytest(work, *arguments):
     return [work / "venv/bin/python", "-m", "pytest", "-q", "-p", "recording", "-p", "no:cacheprovider",
-            "--timeout=180", *arguments]
+            "--timeout=600", *arguments]
 
 
 def django(work, port, chosen):
@@ -36,13 +36,13 @@ def django(work, port, chosen):
     return source(work, "django") / "tests", [*command, *chosen], {}
 
 
-def sqlalchemy(driver):
+def sqlalchemy(driver, *files):
     def suite(work, port, chosen):
         psql(port, "CREATE DATABASE sa")
-        psql(port, "CREATE SCHEMA test_schema", "CREATE SCHEMA test_schema_2", "CREATE EXTENSION hstore", "CREATE EXTENSION citext", database="sa")
-        where = chosen or ["test/dialect/postgresql", "test/dialect/test_suite.py", "test/sql", "test/orm"]
+        psql(port, "CREATE SCHEMA test_schema", "CREATE SCHEMA test_schema_2", "CREATE EXTENSION hstore",
+             "CREATE EXTENSION citext", database="sa")
         url = f"postgresql+{driver}://postgres@127.0.0.1:{{port}}/sa"
-        return source(work, "sqlalchemy"), pytest(work, *where, "--dburi", url, "--tb=short", "-n0"), {}
+        return source(work, "sqlalchemy"), pytest(work, *(chosen or files), "--dburi", url, "--tb=short", "-n0"), {}
 
     return suite
 
@@ -57,12 +57,23 @@ def asyncpg(work, port, chosen):
     return source(work, "asyncpg"), pytest(work, "--import-mode=importlib", *(chosen or ["tests"])), {}
 
 
+def pg8000(work, port, chosen):
+    psql(port, "CREATE EXTENSION hstore")
+    # The rest wants a server with passwords, or is a benchmark.
+    where = chosen or ["test", "--ignore-glob=*/auth", "--ignore-glob=*benchmarks*", "--ignore=test/test_readme.py"]
+    return source(work, "pg8000"), pytest(work, *where), {}
+
+
+DIALECT = ["test/dialect/postgresql", "test/dialect/test_suite.py"]
 SUITES = {
-    "django": django,
-    "sqlalchemy-psycopg": sqlalchemy("psycopg"),
-    "sqlalchemy-asyncpg": sqlalchemy("asyncpg"),
     "psycopg2": psycopg2,
     "asyncpg": asyncpg,
+    "pg8000": pg8000,
+    "sqlalchemy-dialect": sqlalchemy("psycopg", *DIALECT),
+    "sqlalchemy-asyncpg": sqlalchemy("asyncpg", *DIALECT),
+    "sqlalchemy-sql": sqlalchemy("psycopg", "test/sql"),
+    "sqlalchemy-orm": sqlalchemy("psycopg", "test/orm"),
+    "django": django,
 }
 
 
@@ -126,14 +137,16 @@ def compare(suite, all_outcomes):
     unknown = 0
     for mode in [mode for mode, outcomes in all_outcomes.items() if mode != "direct" and outcomes]:
         outcomes = all_outcomes[mode]
-        differ = sorted(test for test in passing if outcomes.get(test, {}).get("outcome") != "passed")
-        reasons = {test: why_known(suite, mode, test) for test in differ}
-        new = [test for test in differ if reasons[test] is None]
-        unknown += len(new)
-        print(f"  {mode} enabled: {len(passing) - len(differ)} of them pass, {len(differ) - len(new)} known, {len(new)} not")
-        for test in differ:
-            text = outcomes.get(test, {}).get("text", "did not run").strip().splitlines() or ["?"]
-            print(f"    {reasons[test] or 'NEW'}: {test}\n        {text[-1][:200]}")
+        missing = len(passing - outcomes.keys())
+        differ = {test: why_known(suite, mode, test) for test in sorted(passing & outcomes.keys())
+                  if outcomes[test]["outcome"] != "passed"}
+        new = sum(reason is None for reason in differ.values())
+        unknown += new + missing
+        print(f"  {mode} enabled: {len(passing) - missing - len(differ)} of them pass, {len(differ)} differ ({new} unknown)"
+              + (f", {missing} did not run" if missing else ""))
+        for test, reason in differ.items():
+            text = outcomes[test]["text"].strip().splitlines() or ["?"]
+            print(f"    {reason or 'UNKNOWN'}: {test}\n        {text[-1][:200]}")
     return unknown
 
 

@@ -330,6 +330,15 @@ pub fn put_backend(to: &mut BytesMut, text: &str) {
             let tables: Vec<&str> = rest.split_whitespace().collect();
             put_backend(to, &format!("Answer {}", document(&tables)));
         }
+        // The same with a deferrable foreign key `f`.
+        "Deferring" => {
+            let tables: Vec<&str> = rest.split_whitespace().collect();
+            let deferring = document(&tables).replace(
+                r#""shadows":[]"#,
+                r#""shadows":[],"deferrable":[["public","f",["~live_f"]]]"#,
+            );
+            put_backend(to, &format!("Answer {deferring}"));
+        }
         "Raw" => to.put_slice(&unescape(rest)),
         other => panic!("unknown message {other:?}"),
     }

@@ -209,3 +209,102 @@ fn a_keeper_that_cannot_follow_is_a_warning() {
         "#]],
     );
 }
+
+#[test]
+fn constraints_set_behind_ddl_are_set_again() {
+    let begin = "C Query BEGIN
+         S Complete BEGIN | Ready T
+         C Query ALTER TABLE u ADD CONSTRAINT f FOREIGN KEY (a) REFERENCES u DEFERRABLE; SET CONSTRAINTS f IMMEDIATE
+         S Complete ALTER TABLE | Complete SET CONSTRAINTS | Ready T";
+    check(
+        &mut Talk::ready("ready u"),
+        &format!(
+            "{begin}
+             S Deferring u | Ready T
+             S Scope | Ready T
+             S Parsed | Bound | Complete SET CONSTRAINTS | Closed | Closed | Ready T"
+        ),
+        expect![[r#"
+            C Query BEGIN
+              > Query BEGIN
+            S Complete BEGIN | Ready T
+              < Complete BEGIN | Ready T
+            C Query ALTER TABLE u ADD CONSTRAINT f FOREIGN KEY (a) REFERENCES u DEFERRABLE; SET CONSTRAINTS f IMMEDIATE
+              > Query ALTER TABLE u ADD CONSTRAINT f FOREIGN KEY (a) REFERENCES u DEFERRABLE; SET CONSTRAINTS f IMMEDIATE
+            S Complete ALTER TABLE | Complete SET CONSTRAINTS | Ready T
+              > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              < Complete ALTER TABLE | Complete SET CONSTRAINTS
+              holds
+            S Deferring u | Ready T
+              > Parse reprieve_probe SELECT reprieve.session_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              holds
+            S Scope | Ready T
+              > Parse reprieve_probe SET CONSTRAINTS f, "public"."~live_f" IMMEDIATE | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              holds
+            S Parsed | Bound | Complete SET CONSTRAINTS | Closed | Closed | Ready T
+              < Ready T
+        "#]],
+    );
+    // A check that fails then is the client's to know.
+    check(
+        &mut Talk::ready("ready u"),
+        &format!(
+            "{begin}
+             S Deferring u | Ready T
+             S Scope | Ready T
+             S Parsed | Bound | Error 23503 no parent | Ready E
+             C Query ROLLBACK
+             S Complete ROLLBACK | Ready I"
+        ),
+        expect![[r#"
+            C Query BEGIN
+              > Query BEGIN
+            S Complete BEGIN | Ready T
+              < Complete BEGIN | Ready T
+            C Query ALTER TABLE u ADD CONSTRAINT f FOREIGN KEY (a) REFERENCES u DEFERRABLE; SET CONSTRAINTS f IMMEDIATE
+              > Query ALTER TABLE u ADD CONSTRAINT f FOREIGN KEY (a) REFERENCES u DEFERRABLE; SET CONSTRAINTS f IMMEDIATE
+            S Complete ALTER TABLE | Complete SET CONSTRAINTS | Ready T
+              > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              < Complete ALTER TABLE | Complete SET CONSTRAINTS
+              holds
+            S Deferring u | Ready T
+              > Parse reprieve_probe SELECT reprieve.session_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              holds
+            S Scope | Ready T
+              > Parse reprieve_probe SET CONSTRAINTS f, "public"."~live_f" IMMEDIATE | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              holds
+            S Parsed | Bound | Error 23503 no parent | Ready E
+              < Error S=ERROR C=23503 M=no parent | Ready E
+            C Query ROLLBACK
+              > Query ROLLBACK
+            S Complete ROLLBACK | Ready I
+              < Complete ROLLBACK | Ready I
+        "#]],
+    );
+    // Nothing of ours: nothing is said twice.
+    check(
+        &mut Talk::ready("ready u"),
+        &format!(
+            "{begin}
+             S Catalog u | Ready T
+             S Scope | Ready T"
+        ),
+        expect![[r#"
+            C Query BEGIN
+              > Query BEGIN
+            S Complete BEGIN | Ready T
+              < Complete BEGIN | Ready T
+            C Query ALTER TABLE u ADD CONSTRAINT f FOREIGN KEY (a) REFERENCES u DEFERRABLE; SET CONSTRAINTS f IMMEDIATE
+              > Query ALTER TABLE u ADD CONSTRAINT f FOREIGN KEY (a) REFERENCES u DEFERRABLE; SET CONSTRAINTS f IMMEDIATE
+            S Complete ALTER TABLE | Complete SET CONSTRAINTS | Ready T
+              > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              < Complete ALTER TABLE | Complete SET CONSTRAINTS
+              holds
+            S Catalog u | Ready T
+              > Parse reprieve_probe SELECT reprieve.session_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              holds
+            S Scope | Ready T
+              < Ready T
+        "#]],
+    );
+}
