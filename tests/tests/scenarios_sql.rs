@@ -478,6 +478,61 @@ fn s2_set_constraints_reaches_deferred_checks_of_ours() {
 }
 
 #[test]
+fn s22_rules_and_policies_on_marked_tables() {
+    let setup = "CREATE TABLE base (id int PRIMARY KEY, v text); INSERT INTO base VALUES (1, 'a'), (2, 'b'), (3, 'c'); DELETE FROM base WHERE id = 1;
+        CREATE TABLE grown (id int PRIMARY KEY, owner text DEFAULT current_user); CREATE TABLE members (name text PRIMARY KEY);
+        INSERT INTO members VALUES (current_user), ('other'); DELETE FROM members WHERE name = 'other'; INSERT INTO grown VALUES (1), (2)";
+    same("rules", setup, |story| {
+        for sql in [
+            "CREATE VIEW w AS SELECT * FROM base ORDER BY id LIMIT 10",
+            "CREATE RULE w_insert AS ON INSERT TO w DO INSTEAD INSERT INTO base VALUES (NEW.id, NEW.v) RETURNING *",
+            "INSERT INTO w VALUES (1, 'again') RETURNING *",
+            "CREATE RULE w_delete AS ON DELETE TO w DO INSTEAD DELETE FROM base WHERE id = OLD.id",
+            "DELETE FROM w WHERE id = 2",
+            "SELECT * FROM w",
+            "SELECT * FROM base ORDER BY id",
+            "CREATE POLICY mine ON grown AS PERMISSIVE USING (owner IN (SELECT name FROM members))",
+            "ALTER TABLE grown ENABLE ROW LEVEL SECURITY",
+            "ALTER TABLE grown FORCE ROW LEVEL SECURITY",
+            "SELECT * FROM grown ORDER BY id",
+            "DELETE FROM members",
+            "SELECT * FROM grown",
+            "CREATE FUNCTION living() RETURNS bigint LANGUAGE sql RETURN (SELECT count(*) FROM base)",
+            "SELECT living()",
+        ] {
+            story.says(0, sql);
+        }
+    });
+}
+
+#[test]
+fn views_stay_right_when_a_table_stops_being_marked() {
+    let setup = "CREATE TABLE a (id int PRIMARY KEY, v text); CREATE TABLE b (id int PRIMARY KEY, a_id int REFERENCES a ON DELETE CASCADE);
+        INSERT INTO a VALUES (1, 'x'), (2, 'y'), (3, 'z'); INSERT INTO b VALUES (10, 1), (20, 2), (30, 3);
+        CREATE VIEW joined WITH (security_barrier) AS SELECT a.v, b.id FROM a LEFT JOIN b ON b.a_id = a.id;
+        CREATE VIEW narrow AS SELECT * FROM a WHERE id < 3 WITH CHECK OPTION; CREATE VIEW deep AS SELECT count(*) FROM joined";
+    same("views_stay", setup, |story| {
+        for sql in [
+            "DELETE FROM a WHERE id = 1",
+            "DELETE FROM b WHERE id = 20",
+            "SELECT * FROM joined ORDER BY 1",
+            "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+            "CREATE TRIGGER note BEFORE UPDATE ON a FOR EACH ROW EXECUTE FUNCTION note()",
+            "SELECT * FROM joined ORDER BY 1",
+            "SELECT * FROM narrow",
+            "INSERT INTO narrow VALUES (7, 'no')",
+            "INSERT INTO narrow VALUES (1, 'again') RETURNING *",
+            "DELETE FROM b",
+            "SELECT * FROM deep",
+            "SELECT pg_get_viewdef('joined'::regclass), pg_get_viewdef('narrow'::regclass)",
+            "SELECT reloptions FROM pg_class WHERE relname IN ('joined', 'narrow') ORDER BY relname",
+        ] {
+            story.says(0, sql);
+        }
+    });
+}
+
+#[test]
 fn s25_a_schema_change_judges_live_rows_only() {
     let setup = "CREATE TABLE t (id int PRIMARY KEY, a int, v text); INSERT INTO t VALUES (1, 1, 'x'), (2, 1, '2'), (3, 3, '3'); DELETE FROM t WHERE id = 1;
         CREATE TABLE c (id int PRIMARY KEY, t_id int); INSERT INTO c VALUES (1, 1), (2, 3)";

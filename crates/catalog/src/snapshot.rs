@@ -117,6 +117,9 @@ struct Document {
     /// Deferrable foreign keys, as (schema, name, names of our constraint triggers in that schema).
     #[serde(default)]
     deferrable: Vec<(String, String, Vec<String>)>,
+    /// An event trigger of the keeper runs in front of schema changes.
+    #[serde(default)]
+    sees_ddl_start: bool,
 }
 
 /// One generation of facts about one database. Cheap to share, never changed.
@@ -132,6 +135,7 @@ pub struct Catalog {
     hidden: BTreeSet<String>,
     /// Our constraint triggers by schema and name of their foreign key.
     deferrable: HashMap<(String, String), Vec<String>>,
+    sees_ddl_start: bool,
 }
 
 impl Catalog {
@@ -168,6 +172,7 @@ impl Catalog {
             enabled,
             marked,
             hidden,
+            sees_ddl_start: document.sees_ddl_start,
             deferrable: document
                 .deferrable
                 .into_iter()
@@ -212,6 +217,12 @@ impl Catalog {
     /// Names of the columns that some enabled table hides.
     pub fn hidden_names(&self) -> impl Iterator<Item = &str> {
         self.hidden.iter().map(String::as_str)
+    }
+
+    /// True if the keeper ends the marking of a table in front of a statement that would take its columns as they are,
+    /// such as CREATE RULE.
+    pub fn sees_ddl_start(&self) -> bool {
+        self.sees_ddl_start
     }
 
     /// True if `SET CONSTRAINTS` may have to reach constraint triggers of ours.

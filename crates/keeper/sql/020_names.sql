@@ -112,7 +112,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
                CASE WHEN t.signature <> 'preparing' THEN t.document END AS document
         FROM reprieve.tables t JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
     )
-    SELECT format('{"server":%s,"tables":[%s],"shadows":%s,"deferrable":%s}', current_setting('server_version_num'),
+    SELECT format('{"server":%s,"tables":[%s],"shadows":%s,"deferrable":%s,"sees_ddl_start":%s}', current_setting('server_version_num'),
         (SELECT string_agg(format('{"mode":"%s","marking":%s,%s', e.mode, e.marking::text,
                                   substr(coalesce(e.document, reprieve.describe(e.oid, e.mode)), 2)),
                            ',' ORDER BY e.nspname, e.relname) FROM enabled e),
@@ -129,5 +129,6 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
                   FROM reprieve.links l JOIN pg_constraint x ON x.oid = l.conoid JOIN pg_namespace n ON n.oid = x.connamespace
                   JOIN pg_constraint o ON o.conrelid IN (l.child, l.parent) AND o.contype = 't' AND o.conname IN (
                       '~reprieve_live_' || l.conoid, '~reprieve_live_' || l.conoid || '_update', '~reprieve_still_' || l.conoid)
-                  WHERE l.is_deferrable GROUP BY n.nspname, l.name) AS f), '[]'))
+                  WHERE l.is_deferrable GROUP BY n.nspname, l.name) AS f), '[]'),
+        reprieve.sees_ddl_start()::text)
 $$;

@@ -302,6 +302,7 @@ BEGIN
         EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', target);
         EXECUTE reprieve.bury_sql(relid, format('ONLY %s o WHERE o.deleted_at IS NOT NULL', target), cause) USING NULL::bigint, cause;
         GET DIAGNOSTICS moved = ROW_COUNT;
+        PERFORM reprieve.free_views(relid);
         PERFORM reprieve.drop_triggers(relid, '.');
         IF moved > 0 THEN
             PERFORM reprieve.drop_tombstones(relid);

@@ -151,11 +151,11 @@ BEGIN
 END $$;
 
 -- Ends marking in a table before a statement that would take our columns for the table's own: CREATE FUNCTION ... RETURNS
--- SETOF t, ALTER TABLE ... ATTACH PARTITION t. Whether it could be marked after all is judged behind the statement.
+-- SETOF t, ALTER TABLE ... ATTACH PARTITION t, CREATE RULE, CREATE POLICY. Whether it could be marked after all is judged behind the statement.
 CREATE OR REPLACE FUNCTION reprieve.unmark(relation oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    requested text := (SELECT t.requested FROM reprieve.tables t WHERE t.relid = relation AND t.mode = 'mark' AND t.requested = 'auto');
+    requested text := (SELECT t.requested FROM reprieve.tables t WHERE t.relid = relation AND t.mode = 'mark');
 BEGIN
     IF requested IS NOT NULL THEN
         PERFORM reprieve.set_mode(relation, requested, 'bin', 'a schema change is under way');
@@ -194,10 +194,10 @@ BEGIN
     PERFORM set_config('session_replication_role', before, true);
 END $$;
 
--- Event trigger: before ALTER TABLE, CREATE INDEX and CREATE FUNCTION. Which table it is about nobody says yet; those whose
+-- Event trigger: before ALTER TABLE, CREATE INDEX, CREATE FUNCTION, rules and policies. Which table it is about nobody says yet; those whose
 -- name is in the text are few. Of a function only what stands before its body can take a row type.
 CREATE OR REPLACE FUNCTION reprieve.on_ddl_start() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET client_min_messages = 'error' AS $$
 DECLARE
     text text := lower(current_query());
     alters boolean := tg_tag = 'ALTER TABLE';
@@ -210,7 +210,7 @@ BEGIN
     IF NOT (unmarks OR columns OR judges) OR NOT reprieve.may_follow() THEN
         RETURN;
     END IF;
-    IF unmarks AND NOT alters THEN
+    IF tg_tag IN ('CREATE FUNCTION', 'CREATE PROCEDURE') THEN
         text := regexp_replace(text, '\mas\s*e?[''$].*$', '');
     END IF;
     PERFORM set_config('reprieve.reconciling', '1', true);

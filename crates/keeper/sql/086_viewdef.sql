@@ -172,3 +172,36 @@ LANGUAGE sql STABLE STRICT AS $$
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
     WHERE c.relname OPERATOR(pg_catalog.=) view_name AND n.nspname OPERATOR(pg_catalog.=) schema_name
 $$;
+
+-- Makes the views that hide the tombstones of a table read it as it is: it has none any more, and our columns are about to
+-- go. Other marked tables in such a view lose their marks too: a view hides all tombstones or none.
+CREATE OR REPLACE FUNCTION reprieve.free_views(relation oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    view record;
+    other record;
+    definition text;
+BEGIN
+    FOR view IN SELECT DISTINCT v.oid, v.relkind, v.reloptions
+                FROM pg_attribute a
+                JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum
+                                AND d.classid = 'pg_rewrite'::regclass
+                JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class
+                WHERE a.attrelid = relation AND a.attname IN ('deleted_at', 'deletion_id') AND v.relkind IN ('v', 'm') LOOP
+        definition := reprieve.without_marks_v1(view.oid, pg_get_viewdef(view.oid));
+        IF view.relkind = 'm' OR definition = pg_get_viewdef(view.oid) THEN
+            RAISE EXCEPTION USING ERRCODE = '0A000',
+                MESSAGE = format('view %s hides deleted rows of table %s', reprieve.qualified(view.oid), reprieve.qualified(relation)),
+                DETAIL = 'The table can no longer be marked, and this view cannot be made to read it as it is.',
+                HINT = 'Drop the view and create it again behind this change.';
+        END IF;
+        EXECUTE format('CREATE OR REPLACE VIEW %s%s AS %s', reprieve.qualified(view.oid),
+                       ' WITH (' || array_to_string(view.reloptions, ', ') || ')', definition);
+        FOR other IN SELECT t.relid, t.requested FROM reprieve.tables t
+                     WHERE t.mode = 'mark' AND t.relid <> relation AND EXISTS (
+                         SELECT FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+                         WHERE r.ev_class = view.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid = t.relid) LOOP
+            PERFORM reprieve.set_mode(other.relid, other.requested, 'bin', format('view %s reads it', reprieve.qualified(view.oid)));
+        END LOOP;
+    END LOOP;
+END $$;

@@ -28,15 +28,14 @@ BEGIN
     END LOOP;
 END $$;
 
-INSERT INTO reprieve.settings VALUES ('keeper_version', '1') ON CONFLICT (key) DO UPDATE SET value = excluded.value;
-
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'reprieve_ddl') THEN
         CREATE EVENT TRIGGER reprieve_ddl ON ddl_command_end EXECUTE FUNCTION reprieve.on_ddl();
         CREATE EVENT TRIGGER reprieve_drop ON sql_drop EXECUTE FUNCTION reprieve.on_drop();
         CREATE EVENT TRIGGER reprieve_start ON ddl_command_start
-            WHEN TAG IN ('ALTER TABLE', 'CREATE INDEX', 'CREATE FUNCTION', 'CREATE PROCEDURE') EXECUTE FUNCTION reprieve.on_ddl_start();
+            WHEN TAG IN ('ALTER TABLE', 'CREATE INDEX', 'CREATE RULE', 'CREATE POLICY', 'ALTER POLICY', 'CREATE FUNCTION',
+                         'CREATE PROCEDURE') EXECUTE FUNCTION reprieve.on_ddl_start();
     END IF;
 EXCEPTION WHEN insufficient_privilege THEN
     RAISE NOTICE 'this role may not create event triggers: schema changes made past the proxy are noticed by the reconciler only'

@@ -151,6 +151,24 @@ impl Head {
         Some(first.start as usize..self.end)
     }
 
+    /// True for definitions that the server keeps with the columns they find, and in front of which the keeper takes ours
+    /// away: rules, policies, functions.
+    pub fn keeps_columns(&self, text: &[u8]) -> bool {
+        let words = Words {
+            text,
+            first: &self.first,
+        };
+        let created = words.created();
+        match words.word(0).as_str() {
+            "create" => matches!(
+                created.as_str(),
+                "rule" | "policy" | "function" | "procedure"
+            ),
+            "alter" => words.is(1, "policy"),
+            _ => false,
+        }
+    }
+
     pub fn sets_constraints(&self, text: &[u8]) -> bool {
         let words = Words {
             text,

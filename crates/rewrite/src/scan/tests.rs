@@ -276,3 +276,25 @@ fn the_catalogs_concern_us_as_soon_as_a_table_is_enabled() {
     assert!(!concerns("SELECT 'pg_class'::regclass, pg_typeof(1)"));
     assert!(!concerns("DROP VIEW pg_class"));
 }
+
+#[test]
+fn definitions_that_keep_columns_pass_where_the_keeper_is_told_before() {
+    let document = |told: bool| {
+        format!(
+            r#"{{"server":150018,"tables":[{{"oid":1,"schema":"public","name":"t","mode":"mark","marking":true,
+            "kind":"r","columns":[{{"name":"id"}}]}}],"shadows":[],"sees_ddl_start":{told}}}"#
+        )
+    };
+    for text in [
+        "CREATE OR REPLACE RULE r AS ON INSERT TO other DO ALSO DELETE FROM t",
+        "CREATE POLICY p ON other AS PERMISSIVE USING (id IN (SELECT id FROM t))",
+        "ALTER POLICY p ON other USING (id IN (SELECT id FROM t))",
+        "CREATE FUNCTION f() RETURNS bigint RETURN (SELECT count(*) FROM t)",
+    ] {
+        for told in [true, false] {
+            let catalog = Catalog::from_json(&document(told)).unwrap();
+            let scanned = scan(text.as_bytes(), &catalog, true, ClientEncoding::Utf8);
+            assert_eq!(scanned.concerns_us(), !told, "{text}");
+        }
+    }
+}
