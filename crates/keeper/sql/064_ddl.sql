@@ -199,7 +199,9 @@ END $$;
 CREATE OR REPLACE FUNCTION reprieve.on_ddl_start() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET client_min_messages = 'error' AS $$
 DECLARE
-    text text := lower(current_query());
+    -- Of a text with several statements those of this kind. Rules and policies may contain semicolons.
+    kind text := '\m' || replace(lower(tg_tag), ' ', '\s+(?:(?:or\s+replace|unique)\s+)?') || CASE WHEN tg_tag ~ 'RULE|POLICY' THEN '.*' ELSE '[^;]*' END;
+    text text := coalesce((SELECT string_agg(m[1], ' ') FROM regexp_matches(lower(current_query()), '(' || kind || ')', 'g') AS m), lower(current_query()));
     alters boolean := tg_tag = 'ALTER TABLE';
     unmarks boolean := CASE WHEN alters THEN text ~ '\m(attach|inherit)\M' ELSE tg_tag <> 'CREATE INDEX' END;
     columns boolean := alters AND text ~ '\m(type|drop)\M';
