@@ -291,6 +291,39 @@ fn a_sidecar_whose_lease_is_over_refuses() {
     assert_eq!(stale.command("DELETE FROM n"), "DELETE 3");
 }
 
+#[test]
+fn a_hangup_reads_the_configuration_again() {
+    let cluster = Cluster::start();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let write =
+        |text: &str| std::fs::write(file.path(), text).expect("the configuration is written");
+    write("[tables]\nexclude = \"public.secret\"\n");
+    let path = file.path().to_string_lossy().into_owned();
+    let proxy = Proxy::with(cluster.port(), "*.*", &[("REPRIEVE_CONFIG", &path)]);
+    cluster.create_database("shop");
+    let mut app = proxy.connect("shop");
+    app.run("CREATE TABLE secret (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY)");
+    settle(&cluster, "shop");
+    let mut superuser = cluster.superuser("shop");
+    let enabled = "SELECT count(*) FROM reprieve.tables WHERE table_name = 'secret'";
+    assert_eq!(superuser.value(enabled), "0");
+
+    write("[tables]\nexclud = \"\"\n");
+    proxy.signal("HUP");
+    eventually("the log names the wrong key", || {
+        proxy.log().contains("exclud")
+    });
+    assert_eq!(app.value("SELECT count(*) FROM secret"), "0");
+    assert_eq!(superuser.value(enabled), "0");
+
+    write("[tables]\nexclude = \"\"\n");
+    proxy.signal("HUP");
+    eventually("what was excluded is enabled", || {
+        superuser.value(enabled) == "1"
+    });
+    assert_eq!(app.value("SELECT count(*) FROM secret"), "0");
+}
+
 /// Neither a proxy nor an event trigger sees these changes: the sidecar looks for them by itself.
 #[test]
 fn schema_changes_past_the_proxy_are_found() {

@@ -402,6 +402,8 @@ fn tables_become_children_and_tables_again() {
             "SELECT * FROM p ORDER BY id",
             "ALTER TABLE keyless INHERIT p",
             "SELECT * FROM p ORDER BY id",
+            "CREATE TABLE born (LIKE p INCLUDING CONSTRAINTS) INHERITS (p)",
+            "SELECT attname FROM pg_attribute WHERE attrelid = 'born'::regclass AND attnum > 0 ORDER BY attnum",
             "DELETE FROM p WHERE id IN (1, 3) RETURNING *",
             "SELECT * FROM c",
             "ALTER TABLE c NO INHERIT p",

@@ -151,7 +151,7 @@ BEGIN
 END $$;
 
 -- Ends marking in a table before a statement that would take our columns for the table's own: CREATE FUNCTION ... RETURNS
--- SETOF t, ALTER TABLE ... ATTACH PARTITION t, CREATE RULE, CREATE POLICY. Whether it could be marked after all is judged behind the statement.
+-- SETOF t, ALTER TABLE ... ATTACH PARTITION t, CREATE TABLE ... INHERITS (t), rules, policies. Whether it could be marked after all is judged behind the statement.
 CREATE OR REPLACE FUNCTION reprieve.unmark(relation oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -194,7 +194,31 @@ BEGIN
     PERFORM set_config('session_replication_role', before, true);
 END $$;
 
--- Event trigger: before ALTER TABLE, CREATE INDEX, CREATE FUNCTION, rules and policies. Which table it is about nobody says yet; those whose
+-- Tables with triggers of ours that a schema change (lower case) may be about: those in the places where one stands, or, where
+-- none of ours does (`in_place` is false, or the text is that of a DO block), those whose name occurs at all.
+CREATE OR REPLACE FUNCTION reprieve.named_in(text text, in_place boolean) RETURNS oid[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    name CONSTANT text := '(?:"[^"]+"|[[:alnum:]_$]+)';
+    names text[];
+    ours oid[] := ARRAY(SELECT c.oid FROM (SELECT t.relid FROM reprieve.tables t UNION SELECT l.child FROM reprieve.links l) AS o
+                        JOIN pg_class c ON c.oid = o.relid
+                        WHERE strpos(text, lower(c.relname)) > 0 AND pg_has_role(session_user, c.relowner, 'USAGE'));
+    found oid[];
+BEGIN
+    IF in_place AND ours <> '{}' THEN
+        names := ARRAY(SELECT btrim(m[1], '"') FROM regexp_matches(text, format(
+            '\m(?:table\s+(?:if\s+exists\s+)?(?:only\s+)?|references\s+|partition\s+|inherit\s+|on\s+(?:only\s+)?)(?:%1$s\s*\.\s*)?(%1$s)', name), 'g') AS m);
+        found := ARRAY(SELECT c.oid FROM pg_class c WHERE c.oid = ANY (ours) AND lower(c.relname) = ANY (names));
+    END IF;
+    IF found <> '{}' THEN
+        RETURN found;
+    END IF;
+    RETURN ARRAY(SELECT c.oid FROM pg_class c
+                 WHERE c.oid = ANY (ours) AND text ~ ('\m' || regexp_replace(lower(c.relname), '([^[:alnum:]_])', '\\\1', 'g') || '\M'));
+END $$;
+
+-- Event trigger: before CREATE and ALTER TABLE, CREATE INDEX, CREATE FUNCTION, rules and policies. Which table it is about nobody says yet; those whose
 -- name is in the text are few. Of a function only what stands before its body can take a row type.
 CREATE OR REPLACE FUNCTION reprieve.on_ddl_start() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET client_min_messages = 'error' AS $$
@@ -203,7 +227,8 @@ DECLARE
     kind text := '\m' || replace(lower(tg_tag), ' ', '\s+(?:(?:or\s+replace|unique)\s+)?') || CASE WHEN tg_tag ~ 'RULE|POLICY' THEN '.*' ELSE '[^;]*' END;
     text text := coalesce((SELECT string_agg(m[1], ' ') FROM regexp_matches(lower(current_query()), '(' || kind || ')', 'g') AS m), lower(current_query()));
     alters boolean := tg_tag = 'ALTER TABLE';
-    unmarks boolean := CASE WHEN alters THEN text ~ '\m(attach|inherit)\M' ELSE tg_tag <> 'CREATE INDEX' END;
+    unmarks boolean := CASE tg_tag WHEN 'ALTER TABLE' THEN text ~ '\m(attach|inherit)\M' WHEN 'CREATE TABLE' THEN text ~ '\minherits\M'
+                                   ELSE tg_tag <> 'CREATE INDEX' END;
     columns boolean := alters AND text ~ '\m(type|drop)\M';
     judges boolean := alters AND text ~ '\m(unique|primary|check|null|references|exclude|validate|type)\M'
                       OR tg_tag = 'CREATE INDEX' AND text ~ '\munique\M';
@@ -216,12 +241,7 @@ BEGIN
         text := regexp_replace(text, '\mas\s*e?[''$].*$', '');
     END IF;
     PERFORM set_config('reprieve.reconciling', '1', true);
-    FOR relation IN
-        SELECT c.oid FROM (SELECT t.relid FROM reprieve.tables t UNION SELECT l.child FROM reprieve.links l) AS ours
-        JOIN pg_class c ON c.oid = ours.relid
-        WHERE strpos(text, lower(c.relname)) > 0
-          AND text ~ ('\m' || regexp_replace(lower(c.relname), '([^[:alnum:]_])', '\\\1', 'g') || '\M')
-          AND pg_has_role(session_user, c.relowner, 'USAGE') LOOP
+    FOREACH relation IN ARRAY reprieve.named_in(text, tg_tag IN ('ALTER TABLE', 'CREATE INDEX')) LOOP
         IF unmarks THEN
             PERFORM reprieve.unmark(relation);
         END IF;

@@ -34,7 +34,7 @@ BEGIN
         CREATE EVENT TRIGGER reprieve_ddl ON ddl_command_end EXECUTE FUNCTION reprieve.on_ddl();
         CREATE EVENT TRIGGER reprieve_drop ON sql_drop EXECUTE FUNCTION reprieve.on_drop();
         CREATE EVENT TRIGGER reprieve_start ON ddl_command_start
-            WHEN TAG IN ('ALTER TABLE', 'CREATE INDEX', 'CREATE RULE', 'CREATE POLICY', 'ALTER POLICY', 'CREATE FUNCTION',
+            WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE INDEX', 'CREATE RULE', 'CREATE POLICY', 'ALTER POLICY', 'CREATE FUNCTION',
                          'CREATE PROCEDURE') EXECUTE FUNCTION reprieve.on_ddl_start();
     END IF;
 EXCEPTION WHEN insufficient_privilege THEN
