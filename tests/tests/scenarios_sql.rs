@@ -417,6 +417,30 @@ fn tables_become_children_and_tables_again() {
 
 /// Pins a difference, see `docs/differences.md`.
 #[test]
+fn d6_a_marked_table_used_as_a_type_has_our_columns() {
+    let Some(proxy) = PAIR.proxy() else {
+        return;
+    };
+    PAIR.create_database("d6");
+    let mut app = proxy.connect("d6");
+    app.run("CREATE TABLE t (id int PRIMARY KEY, v text)");
+    PAIR.settle("d6");
+    let rows = app.run("SELECT * FROM jsonb_populate_record(NULL::t, '{\"id\":1}')");
+    assert_eq!(rows, ["1|||"]);
+    let cast = lines(&app.query("SELECT ROW(1, 'a')::t"), Detail::Meaning);
+    assert!(cast[0].contains("42846"), "{cast:?}");
+    // With its columns named, as those who load JSON do, and in functions, it is the client's own.
+    assert_eq!(
+        app.run("SELECT id, v FROM jsonb_populate_record(NULL::t, '{\"id\":1}')"),
+        ["1|"]
+    );
+    app.run("CREATE FUNCTION named(t) RETURNS text LANGUAGE sql AS 'SELECT $1.v'");
+    app.run("INSERT INTO t VALUES (1, 'x')");
+    assert_eq!(app.run("SELECT named(t), t.named FROM t"), ["x|x"]);
+}
+
+/// Pins a difference, see `docs/differences.md`.
+#[test]
 fn d19_without_event_triggers_a_table_that_is_not_marked_cannot_inherit_from_one_that_is() {
     let Some(proxy) = PAIR.proxy() else {
         return;
