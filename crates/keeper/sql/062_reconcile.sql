@@ -75,6 +75,7 @@ DECLARE
     changed boolean := reprieve.forget_dropped() > 0;
     looked oid[] := coalesce(among, reprieve.all_tables());
     suspects oid[] := reprieve.look_at_functions(functions) || reprieve.look_at_publications() || reprieve.may_be_attached(among);
+    failed oid[] := '{}';
     item record;
     trouble text;
 BEGIN
@@ -87,13 +88,17 @@ BEGIN
                 -- `preparing`: an index is being built concurrently; who builds it finishes the rest.
                 WHERE t.signature IS DISTINCT FROM 'preparing'
                   AND (thorough OR s.relid IS NOT NULL AND t.signature IS DISTINCT FROM s.signature OR t.relid = ANY (suspects)) LOOP
+        looked := looked || item.relid;
         BEGIN
-            changed := true;
-            looked := looked || item.relid;
             PERFORM reprieve.reconcile_table(item.relid, item.requested);
+            changed := true;
         EXCEPTION WHEN OTHERS THEN
             GET STACKED DIAGNOSTICS trouble = MESSAGE_TEXT;
             RAISE LOG 'reprieve: table % could not be reconciled: %', reprieve.qualified(item.relid), trouble;
+            failed := failed || item.relid;
+            -- Tried again at the next look; what the document says of it is read anew until then.
+            UPDATE reprieve.tables t SET signature = NULL WHERE t.relid = item.relid AND t.signature IS NOT NULL;
+            changed := changed OR FOUND;
         END;
     END LOOP;
     changed := reprieve.follow_cascades() OR changed;
@@ -101,7 +106,8 @@ BEGIN
         -- After all of them: triggers of one table may have been made for a foreign key of another.
         UPDATE reprieve.tables t SET signature = s.signature, document = reprieve.describe(t.relid, t.mode)
         FROM reprieve.signatures(ARRAY(SELECT DISTINCT unnest(looked))) AS s
-        WHERE s.relid = t.relid AND t.signature IS DISTINCT FROM s.signature AND t.signature IS DISTINCT FROM 'preparing';
+        WHERE s.relid = t.relid AND t.signature IS DISTINCT FROM s.signature AND t.signature IS DISTINCT FROM 'preparing'
+          AND t.relid <> ALL (failed);
         PERFORM reprieve.publish();
     END IF;
     RETURN changed;

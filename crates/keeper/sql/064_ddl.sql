@@ -5,8 +5,8 @@
 CREATE OR REPLACE FUNCTION reprieve.after_ddl_v1() RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 BEGIN
-    IF coalesce(current_setting('reprieve.followed', true), '') <> '' THEN
-        -- The event trigger has been there.
+    IF coalesce(current_setting('reprieve.followed', true), '') <> '' AND current_setting('session_replication_role') <> 'replica' THEN
+        -- The event trigger has been there; on replicas there is none.
         PERFORM set_config('reprieve.followed', '', false);
     ELSIF reprieve.may_follow() THEN
         PERFORM reprieve.follow_ddl(NULL, NULL);
@@ -203,7 +203,7 @@ DECLARE
     names text[];
     ours oid[] := ARRAY(SELECT c.oid FROM (SELECT t.relid FROM reprieve.tables t UNION SELECT l.child FROM reprieve.links l) AS o
                         JOIN pg_class c ON c.oid = o.relid
-                        WHERE strpos(text, lower(c.relname)) > 0 AND pg_has_role(session_user, c.relowner, 'USAGE'));
+                        WHERE strpos(text, lower(c.relname)) > 0 AND pg_has_role(session_user, c.relowner, 'MEMBER'));
     found oid[];
 BEGIN
     IF in_place AND ours <> '{}' THEN

@@ -92,6 +92,32 @@ async fn auto_marks_only_where_nothing_can_tell() {
 }
 
 #[tokio::test]
+async fn a_table_that_is_in_use_is_judged_again_later() {
+    let database = installed("core_busy").await;
+    database
+        .run(
+            "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'x'), (2, 'y'); SELECT reprieve.enable_v1('t');
+             UPDATE t SET deleted_at = now(), deletion_id = (SELECT reprieve.begin_deletion_v1('')) WHERE id = 1;
+             CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+        )
+        .await;
+    let reader = database.session().await;
+    reader.batch_execute("BEGIN; SELECT FROM t").await.unwrap();
+    // Its columns cannot be dropped while somebody reads it.
+    database
+        .run("CREATE TRIGGER note BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION note()")
+        .await;
+    assert_eq!(mode(&database, "t").await, "mark|marking is exact here");
+    reader.batch_execute("COMMIT").await.unwrap();
+    database.run("SELECT reprieve.reconcile_v1(false)").await;
+    assert_eq!(
+        mode(&database, "t").await,
+        "bin|it has a trigger of its own, note"
+    );
+    assert_eq!(database.rows("SELECT * FROM t").await, ["2|y"]);
+}
+
+#[tokio::test]
 async fn a_function_takes_rows_without_our_columns() {
     let database = installed("core_rows").await;
     database
