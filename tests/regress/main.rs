@@ -1,10 +1,10 @@
 //! `make regress`: PostgreSQL's own regression files, statement by statement, directly and through the proxy.
 //!
-//! Usage: `regress [direct] [nothing] [everything] [marked] [only=FILE,FILE]`; `marked` is `everything` with mode `mark` forced
-//! wherever it is possible at all. Without a setting all run: two direct runs show what differs by itself, then the proxy with
-//! nothing enabled, then with every table enabled, then with marks forced. The report goes to
-//! `target/regress/report.txt` and `report.json`, the outputs beside it. The exit code is 1 if anything differs with
-//! nothing enabled that does not differ between two direct runs.
+//! Usage: `regress [direct] [nothing] [everything] [marked] [kept] [only=FILE,FILE]`; `marked` is `everything` with mode `mark`
+//! forced wherever it is possible at all. Without a setting all run: two direct runs show what differs by itself, then the
+//! proxy with nothing enabled, with every table enabled, and with marks forced. With `kept` no file runs: what was printed
+//! last time is compared again. The report goes to `target/regress/report.txt` and `report.json`, the outputs beside it. The
+//! exit code is 1 if anything differs with nothing enabled that does not differ between two direct runs.
 
 mod report;
 mod segment;
@@ -21,9 +21,10 @@ fn main() -> ExitCode {
     let wanted = |setting: &str| {
         let named = arguments
             .iter()
-            .any(|argument| !argument.starts_with("only="));
+            .any(|argument| !argument.starts_with("only=") && argument != "kept");
         !named || arguments.iter().any(|argument| argument == setting)
     };
+    let kept = arguments.iter().any(|argument| argument == "kept");
     let only = arguments
         .iter()
         .find_map(|argument| argument.strip_prefix("only="));
@@ -31,10 +32,14 @@ fn main() -> ExitCode {
     let started = Instant::now();
 
     let quietly = |_: &str, _: &str, _: Duration| {};
-    let ((one, _), (two, _)) = both(
-        || suite.run("direct-1", None, quietly),
-        || suite.run("direct-2", None, quietly),
-    );
+    let direct = |name| {
+        if kept {
+            suite.kept(name)
+        } else {
+            suite.run(name, None, quietly)
+        }
+    };
+    let ((one, _), (two, _)) = both(|| direct("direct-1"), || direct("direct-2"));
     let mut report = Report::new(&suite, &one);
     report.add(Comparison::new(&suite, "two direct runs", &one, &two, None));
     let aloud = |name: &'static str| {
@@ -49,13 +54,23 @@ fn main() -> ExitCode {
         }
     };
     let try_with = |name: &'static str, tables: Tables| {
-        wanted(name).then(|| suite.run(name, Some(tables), aloud(name)))
+        wanted(name).then(|| {
+            if kept {
+                suite.kept(name)
+            } else {
+                suite.run(name, Some(tables), aloud(name))
+            }
+        })
     };
-    let (nothing, everything) = both(
-        || try_with("nothing", Tables::None),
+    let (everything, (nothing, marked)) = both(
         || try_with("everything", Tables::All),
+        || {
+            (
+                try_with("nothing", Tables::None),
+                try_with("marked", Tables::AllMarked),
+            )
+        },
     );
-    let marked = try_with("marked", Tables::AllMarked);
     let mut add = |name, run: Option<(Outputs, Vec<String>)>| {
         if let Some((outputs, modes)) = run {
             report.add(Comparison::new(&suite, name, &one, &outputs, Some(&two)).with_modes(modes));

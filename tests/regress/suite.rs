@@ -101,6 +101,23 @@ impl Suite {
         &self.results
     }
 
+    /// What `run` of this name printed last time.
+    pub fn kept(&self, name: &str) -> (Outputs, Vec<String>) {
+        let kept = self.results.join("out").join(name);
+        let read = |file: &str| {
+            let path = kept.join(file);
+            std::fs::read_to_string(&path)
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        };
+        let outputs = self
+            .files
+            .iter()
+            .map(|file| (file.clone(), read(&format!("{file}.out"))))
+            .collect();
+        let modes = std::fs::read_to_string(kept.join("modes")).unwrap_or_default();
+        (outputs, modes.lines().map(str::to_owned).collect())
+    }
+
     /// Runs all files on a cluster of their own; through a proxy if `tables` is given. `done` is told of each file: its
     /// name, what it printed, how long it took. Also returns how many tables ended in which mode.
     pub fn run(
@@ -165,6 +182,7 @@ impl Suite {
             Some(Tables::All | Tables::AllMarked) => cluster.superuser("regression").run(MODES),
             Some(Tables::None) | None => Vec::new(),
         };
+        std::fs::write(kept.join("modes"), modes.join("\n")).expect("the modes are written");
         (outputs, modes)
     }
 

@@ -31,6 +31,28 @@ pub fn bin_dir() -> PathBuf {
     .clone()
 }
 
+/// The major version of that server.
+pub fn major() -> u32 {
+    static MAJOR: OnceLock<u32> = OnceLock::new();
+    *MAJOR.get_or_init(|| {
+        let told = run(Command::new(bin_dir().join("postgres")).arg("--version"));
+        let number = told.split_whitespace().nth(2).unwrap_or_default();
+        let major = number.split(|c: char| !c.is_ascii_digit()).next();
+        major
+            .and_then(|major| major.parse().ok())
+            .unwrap_or_else(|| panic!("a version: {told}"))
+    })
+}
+
+/// Copying files is the quicker way to make a database, and up to PostgreSQL 14 the only one.
+fn strategy() -> &'static str {
+    if major() < 15 {
+        ""
+    } else {
+        " STRATEGY file_copy"
+    }
+}
+
 /// How a cluster differs from the plain one.
 #[derive(Default, Clone)]
 pub struct Options {
@@ -162,9 +184,8 @@ impl Cluster {
 
     /// Makes a database owned by `clerk`.
     pub fn create_database(&self, name: &str) {
-        self.superuser("postgres").run(&format!(
-            "CREATE DATABASE {name} OWNER clerk STRATEGY file_copy"
-        ));
+        self.superuser("postgres")
+            .run(&format!("CREATE DATABASE {name} OWNER clerk{}", strategy()));
     }
 
     /// Copies a database that nobody may be connected to. The keeper's connection to it closes soon after its last client.
@@ -172,8 +193,10 @@ impl Cluster {
         let mut superuser = self.superuser("postgres");
         let mut last = String::new();
         for _ in 0..300 {
-            let sql =
-                format!("CREATE DATABASE {to} TEMPLATE {from} OWNER clerk STRATEGY file_copy");
+            let sql = format!(
+                "CREATE DATABASE {to} TEMPLATE {from} OWNER clerk{}",
+                strategy()
+            );
             match superuser.try_run(&sql) {
                 Ok(_) => return,
                 Err(error) if error.starts_with("55006") => last = error,
