@@ -5,7 +5,7 @@ SHELL := /bin/bash
 EXIT ?=
 CARGO ?= cargo
 
-.PHONY: help demo test lint regress suites bench
+.PHONY: help demo test lint regress isolation drivers suites versions bench
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -25,15 +25,29 @@ lint: ## Format, clippy without warnings, the table of dependencies
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) test -q -p tests --test architecture
 
-regress: ## PostgreSQL's own regression suite, directly and through the proxy; the report is in target/regress
+regress: ## PostgreSQL's own regression suite, directly and through the proxy; the report is in target/regress; ARGS="marked only=rules"
 	@tests/setup/packages.sh test
 	$(CARGO) build --release -p reprieve
-	$(CARGO) run --release -p tests --bin regress
+	$(CARGO) run --release -p tests --bin regress -- $(ARGS)
 
-suites: ## Test suites of Django, SQLAlchemy and drivers, directly and through the proxy; needs the network, takes hours; ARGS="psycopg2 asyncpg"
+isolation: ## PostgreSQL's own isolation suite, directly and through the proxy; the report is in target/isolation
+	@tests/setup/packages.sh test
+	$(CARGO) build --release -p reprieve
+	$(CARGO) run --release -p tests --bin isolation -- $(ARGS)
+
+drivers: ## SQLAlchemy's own tests of dialects, SQL and ORM, directly and through the proxy; needs the network; ARGS="sqlalchemy-orm:test/orm/test_query.py"
+	@tests/setup/packages.sh test
+	$(CARGO) build --release -p reprieve
+	@tests/setup/suites/run.sh $(or $(ARGS),sqlalchemy-dialect sqlalchemy-asyncpg sqlalchemy-sql sqlalchemy-orm)
+
+suites: ## Those, and the suites of Django and drivers, directly and through the proxy; needs the network, takes hours; ARGS="psycopg2 asyncpg"
 	@tests/setup/packages.sh test
 	$(CARGO) build --release -p reprieve
 	@tests/setup/suites/run.sh $(ARGS)
+
+versions: ## The corpus and the keeper's suites on every major version of PostgreSQL; needs the network; ARGS="14 18"
+	@tests/setup/packages.sh test
+	@tests/setup/versions.sh $(ARGS)
 
 bench: ## What the proxy costs
 	@tests/setup/packages.sh demo
