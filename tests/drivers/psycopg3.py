@@ -5,6 +5,7 @@ import os
 import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
+from psycopg.types.composite import CompositeInfo, register_composite
 
 
 def say(*values):
@@ -46,6 +47,19 @@ with psycopg.connect(os.environ["DSN"], autocommit=True) as c:
     with c.cursor(binary=True) as cursor:
         cursor.execute("SELECT * FROM item ORDER BY id")
         say("binary", shape(cursor), cursor.fetchall())
+
+    # The row type of a table as a Python class: asked from the catalogs, sent as a parameter, read as a result.
+    info = CompositeInfo.fetch(c, "item")
+    say("composite", info.name, info.field_names)
+    register_composite(info, c)
+    row = info.python_type(77, "typed", 5)
+    for binary in (False, True):
+        with c.cursor(binary=binary) as cursor:
+            rows = sql.SQL("(%s).name" if binary else "ARRAY[%s]")  # binary arrays: D6
+            cursor.execute(sql.SQL("SELECT i, %s, {} FROM item i ORDER BY id LIMIT 2").format(rows), (row, row))
+            say("composite", binary, [d.name for d in cursor.description], cursor.fetchall())
+            cursor.execute("INSERT INTO item SELECT (%s).* RETURNING item", (row._replace(id=78 + binary),))
+            say("composite", cursor.statusmessage, cursor.fetchall())
 
     with c.pipeline():
         one = c.execute("DELETE FROM item WHERE id = 5")

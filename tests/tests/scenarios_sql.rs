@@ -415,28 +415,81 @@ fn tables_become_children_and_tables_again() {
     });
 }
 
+#[test]
+fn s11d_the_type_of_rows_follows_the_table() {
+    let Some(proxy) = PAIR.proxy() else {
+        return;
+    };
+    PAIR.create_database("row_types");
+    let setup =
+        "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE t (id int PRIMARY KEY, v text)";
+    let statements = [
+        "SELECT * FROM jsonb_populate_record(NULL::t, '{\"id\":1}')",
+        "ALTER TABLE t ADD COLUMN m mood, ADD COLUMN n int[]",
+        "SELECT * FROM jsonb_populate_record(NULL::t, '{\"id\":1,\"m\":\"ok\",\"n\":[1]}')",
+        "DROP TYPE mood",
+        "DROP TYPE mood CASCADE",
+        "SELECT ROW(1, 'a', '{2}')::t",
+        "ALTER TABLE t RENAME TO other",
+        "SELECT ROW(1, 'a', '{2}')::other, NULL::t",
+        "ALTER TABLE other ALTER v TYPE varchar(1), ALTER id TYPE bigint",
+        "SELECT (ROW(1, 'abc', NULL)::other).v",
+        "CREATE FUNCTION named(other) RETURNS text LANGUAGE sql AS 'SELECT $1.v'",
+        "INSERT INTO other VALUES (1, 'x')",
+        "SELECT named(o), o.named, named(NULL::other), (ROW(1, 'y', NULL)::other).named FROM other o",
+        "DROP TABLE other CASCADE",
+        "SELECT NULL::other",
+    ];
+    let mut app = proxy.connect("row_types");
+    let mut plain = PAIR.plain().superuser("row_types");
+    app.run(setup);
+    plain.run(setup);
+    PAIR.settle("row_types");
+    for statement in statements {
+        assert_eq!(
+            lines(&app.query(statement), Detail::Meaning),
+            lines(&plain.query(statement), Detail::Meaning),
+            "{statement}"
+        );
+        PAIR.settle("row_types");
+    }
+    let mut superuser = PAIR.behind().superuser("row_types");
+    let left = "SELECT count(*) FROM pg_type WHERE typnamespace = 'reprieve'::regnamespace AND typname ~ '^row_'";
+    assert_eq!(superuser.value(left), "0");
+}
+
 /// Pins a difference, see `docs/differences.md`.
 #[test]
-fn d6_a_marked_table_used_as_a_type_has_our_columns() {
+fn d6_what_stays_cannot_keep_rows_of_a_marked_table() {
     let Some(proxy) = PAIR.proxy() else {
         return;
     };
     PAIR.create_database("d6");
     let mut app = proxy.connect("d6");
-    app.run("CREATE TABLE t (id int PRIMARY KEY, v text)");
+    app.run("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a')");
     PAIR.settle("d6");
-    let rows = app.run("SELECT * FROM jsonb_populate_record(NULL::t, '{\"id\":1}')");
-    assert_eq!(rows, ["1|||"]);
-    let cast = lines(&app.query("SELECT ROW(1, 'a')::t"), Detail::Meaning);
-    assert!(cast[0].contains("42846"), "{cast:?}");
-    // With its columns named, as those who load JSON do, and in functions, it is the client's own.
-    assert_eq!(
-        app.run("SELECT id, v FROM jsonb_populate_record(NULL::t, '{\"id\":1}')"),
-        ["1|"]
+    for statement in [
+        "CREATE TABLE kept AS SELECT t FROM t",
+        "CREATE TEMP TABLE kept AS SELECT NULL::t AS r",
+        "SELECT ARRAY[t] AS rows INTO kept FROM t",
+        "CREATE MATERIALIZED VIEW kept AS SELECT id FROM json_populate_record(NULL::t, '{}')",
+        "CREATE VIEW kept AS SELECT (NULL::t).id",
+    ] {
+        let got = lines(&app.query(statement), Detail::Meaning);
+        let refused = got[0].contains("0A000") && got[0].contains("MODE bin");
+        assert!(refused, "{statement}: {got:?}");
+    }
+    // Columns taken out of them are the client's own.
+    app.run(
+        "CREATE TABLE copied AS SELECT r.* FROM t, json_populate_record(t, '{\"v\":\"b\"}') AS r",
     );
-    app.run("CREATE FUNCTION named(t) RETURNS text LANGUAGE sql AS 'SELECT $1.v'");
-    app.run("INSERT INTO t VALUES (1, 'x')");
-    assert_eq!(app.run("SELECT named(t), t.named FROM t"), ["x|x"]);
+    assert_eq!(app.run("SELECT * FROM copied"), ["1|b"]);
+    app.run("CREATE VIEW json AS SELECT to_json(t) FROM t");
+    assert_eq!(app.run("SELECT * FROM json"), [r#"{"id":1,"v":"a"}"#]);
+    assert_eq!(
+        app.run("SELECT pg_typeof(NULL::t)::text ~ '^reprieve[.]row_'"),
+        ["t"]
+    );
 }
 
 /// Pins a difference, see `docs/differences.md`.

@@ -6,4 +6,6 @@ mod name;
 mod snapshot;
 
 pub use name::{QualifiedName, fold_identifier, quote_identifier, quote_literal};
-pub use snapshot::{Catalog, CatalogError, Column, Generation, Mode, Resolved, SearchPath, Table};
+pub use snapshot::{
+    Catalog, CatalogError, Column, Generation, Mode, Resolved, RowType, SearchPath, Table,
+};

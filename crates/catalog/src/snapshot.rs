@@ -24,7 +24,6 @@ pub enum Mode {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Column {
     pub name: String,
     /// True for our own `deleted_at` and `deletion_id`: they do not exist for the client.
@@ -35,9 +34,23 @@ pub struct Column {
     pub generated: bool,
 }
 
+/// The row of a marked table as its clients know it: a composite type of the keeper's, in schema `reprieve`, and the
+/// table's own type, which has our columns too. Object identifiers of `pg_type`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct RowType {
+    /// In schema `reprieve`; needs no quotes.
+    pub name: String,
+    pub oid: u32,
+    /// The type of arrays of it.
+    pub array: u32,
+    /// The table's own row type.
+    pub of: u32,
+    /// The type of arrays of that.
+    pub of_array: u32,
+}
+
 /// One enabled table.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Table {
     pub oid: u32,
     pub schema: String,
@@ -57,6 +70,9 @@ pub struct Table {
     /// True if it has inheritance children or is itself a child (partitions not counted).
     #[serde(default)]
     pub inherits: bool,
+    /// `None` where rows are not marked, or an older keeper knows of no such type.
+    #[serde(default)]
+    pub row_type: Option<RowType>,
 }
 
 impl Table {
@@ -106,14 +122,17 @@ pub enum Resolved {
 #[error("the catalog document of the keeper cannot be read: {0}")]
 pub struct CatalogError(#[from] serde_json::Error);
 
+/// A newer keeper's document may have fields that are not known here: they never change what the others mean.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Document {
     /// `server_version_num`, e.g. 150018.
     server: u32,
     tables: Vec<Table>,
     /// Relations that are not enabled but bear the name of one that is, as (schema, name).
     shadows: Vec<(String, String)>,
+    /// Types that are no marked table's row but bear its name, as (schema, name).
+    #[serde(default)]
+    types: Vec<(String, String)>,
     /// Deferrable foreign keys, as (schema, name, names of our constraint triggers in that schema).
     #[serde(default)]
     deferrable: Vec<(String, String, Vec<String>)>,
@@ -129,6 +148,10 @@ pub struct Catalog {
     server_version: u32,
     /// By name, then by schema: most lookups end at the first level.
     by_name: HashMap<String, HashMap<String, Option<Arc<Table>>>>,
+    /// Types in the way of those of marked tables, by name.
+    types: HashMap<String, BTreeSet<String>>,
+    /// From types of ours to those that the client knows, arrays too.
+    row_types: HashMap<u32, u32>,
     enabled: usize,
     marked: usize,
     /// Names of hidden columns: two, as a rule.
@@ -154,7 +177,15 @@ impl Catalog {
         for (schema, name) in document.shadows {
             by_name.entry(name).or_default().insert(schema, None);
         }
+        let mut types: HashMap<String, BTreeSet<String>> = HashMap::new();
+        for (schema, name) in document.types {
+            types.entry(name).or_default().insert(schema);
+        }
+        let mut row_types = HashMap::new();
         for table in document.tables {
+            if let Some(row) = &table.row_type {
+                row_types.extend([(row.oid, row.of), (row.array, row.of_array)]);
+            }
             marked += usize::from(table.is_veiled());
             let ours = table.columns.iter().filter(|column| column.hidden);
             hidden.extend(ours.map(|column| column.name.clone()));
@@ -169,6 +200,8 @@ impl Catalog {
             generation: Generation(hasher.finish()),
             server_version: document.server,
             by_name,
+            types,
+            row_types,
             enabled,
             marked,
             hidden,
@@ -247,6 +280,48 @@ impl Catalog {
                 let ours = self.deferrable.get(&key)?;
                 Some((schema, ours.as_slice()))
             })
+    }
+
+    /// The type that a client knows for one of ours.
+    pub fn row_type_shown(&self, oid: u32) -> Option<u32> {
+        self.row_types.get(&oid).copied()
+    }
+
+    /// The type of ours that stands for the row type of a marked table, or for an array of it.
+    pub fn row_type_meant(&self, oid: u32) -> Option<u32> {
+        let found = self.row_types.iter().find(|(_, theirs)| **theirs == oid);
+        found.map(|(ours, _)| *ours)
+    }
+
+    /// The marked table whose row a folded, possibly qualified type name means, by the rules of `LookupTypeName`: types
+    /// are looked up like relations, temporary ones first.
+    pub fn resolve_type(
+        &self,
+        schema: Option<&str>,
+        name: &str,
+        path: &SearchPath,
+    ) -> Option<Arc<Table>> {
+        if schema.is_none() && path.temp_relations.contains(name) {
+            return None;
+        }
+        let in_the_way = self.types.get(name);
+        if schema.is_none() && in_the_way.is_some() {
+            let taken = |schema: &String| in_the_way.is_some_and(|types| types.contains(schema));
+            let ours = |schema: &String| {
+                matches!(self.resolve(Some(schema), name, path), Resolved::Enabled(_))
+            };
+            let first = path
+                .schemas
+                .iter()
+                .find(|schema| taken(schema) || ours(schema))?;
+            if taken(first) {
+                return None;
+            }
+        }
+        match self.resolve(schema, name, path) {
+            Resolved::Enabled(table) if table.is_veiled() => Some(table),
+            Resolved::Enabled(_) | Resolved::Other => None,
+        }
     }
 
     /// All enabled tables, in no order.
@@ -341,6 +416,29 @@ mod tests {
         path.temp_relations.insert("t".into());
         assert!(!is_ours(&catalog.resolve(None, "t", &path)));
         assert!(is_ours(&catalog.resolve(Some("public"), "t", &path)));
+    }
+
+    #[test]
+    fn a_type_of_the_same_name_shadows_the_row_type() {
+        let catalog = Catalog::from_json(
+            r#"{"server":150018,
+                "tables":[{"oid":1,"schema":"public","name":"date","mode":"mark","marking":true,"kind":"r",
+                  "columns":[{"name":"id"}],"primary_key":["id"],
+                  "row_type":{"name":"row_1","oid":11,"array":12,"of":2,"of_array":3}}],
+                "shadows":[],"types":[["pg_catalog","date"]]}"#,
+        )
+        .unwrap();
+        let is_row = |schema, schemas: &[&str]| {
+            catalog
+                .resolve_type(schema, "date", &path(schemas))
+                .is_some()
+        };
+        assert!(!is_row(None, &["pg_catalog", "public"]));
+        assert!(is_row(None, &["public", "pg_catalog"]));
+        assert!(is_row(Some("public"), &["pg_catalog", "public"]));
+        assert!(!is_row(Some("pg_catalog"), &["public"]));
+        assert_eq!(catalog.row_type_shown(12), Some(3));
+        assert_eq!(catalog.row_type_meant(2), Some(11));
     }
 
     #[test]

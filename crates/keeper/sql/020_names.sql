@@ -99,7 +99,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
             WHERE i.indrelid = c.oid AND i.indisprimary AND k.place <= i.indnkeyatts
               AND a.attrelid = c.oid AND a.attnum = k.attnum), '[]'),
         'inherits', EXISTS (SELECT FROM pg_inherits h JOIN pg_class m ON m.oid = h.inhrelid
-                            WHERE c.oid IN (h.inhrelid, h.inhparent) AND NOT m.relispartition AND m.relkind <> 'I'))::text
+                            WHERE c.oid IN (h.inhrelid, h.inhparent) AND NOT m.relispartition AND m.relkind <> 'I'),
+        'row_type', CASE WHEN mode = 'mark' THEN reprieve.describe_row_type(c.oid) END)::text
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relid
 $$;
 
@@ -112,7 +113,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
                CASE WHEN t.signature <> 'preparing' THEN t.document END AS document
         FROM reprieve.tables t JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
     )
-    SELECT format('{"server":%s,"tables":[%s],"shadows":%s,"deferrable":%s,"sees_ddl_start":%s}', current_setting('server_version_num'),
+    SELECT format('{"server":%s,"tables":[%s],"shadows":%s,"types":%s,"deferrable":%s,"sees_ddl_start":%s}', current_setting('server_version_num'),
         (SELECT string_agg(format('{"mode":"%s","marking":%s,%s', e.mode, e.marking::text,
                                   substr(coalesce(e.document, reprieve.describe(e.oid, e.mode)), 2)),
                            ',' ORDER BY e.nspname, e.relname) FROM enabled e),
@@ -122,6 +123,12 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
             WHERE c.relname IN (SELECT e.relname FROM enabled e) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
               AND c.relpersistence <> 't' AND n.nspname !~ '^pg_toast'
               AND c.oid NOT IN (SELECT e.oid FROM enabled e)), '[]'),
+        -- Types that are no marked table's row, but bear its name.
+        coalesce((
+            SELECT json_agg(json_build_array(n.nspname, y.typname) ORDER BY n.nspname, y.typname)
+            FROM pg_type y JOIN pg_namespace n ON n.oid = y.typnamespace
+            WHERE y.typname IN (SELECT e.relname FROM enabled e WHERE e.mode = 'mark') AND n.nspname !~ '^pg_(toast|temp)'
+              AND y.typrelid NOT IN (SELECT e.oid FROM enabled e WHERE e.mode = 'mark')), '[]'),
         -- Constraint triggers of ours that SET CONSTRAINTS should reach by the name of the foreign key.
         coalesce((
             SELECT json_agg(json_build_array(f.nspname, f.name, f.ours) ORDER BY f.nspname, f.name)

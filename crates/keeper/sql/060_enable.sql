@@ -265,6 +265,7 @@ BEGIN
         EXECUTE format('CREATE UNIQUE INDEX %I ON %s (deletion_id, %s)', index_name, target, key_list);
     END IF;
     PERFORM reprieve.mirror_grants(relid);
+    PERFORM reprieve.ensure_row_type(relid);
     PERFORM reprieve.ensure_mark(relid);
 END $$;
 
@@ -320,6 +321,7 @@ BEGIN
         EXECUTE format('ALTER TABLE %s DROP COLUMN deleted_at, DROP COLUMN deletion_id', target);
     END IF;
     EXECUTE format('DROP FUNCTION IF EXISTS reprieve.%I()', 'evict_' || relid);
+    PERFORM reprieve.drop_row_type(relid);
     RETURN moved;
 END $$;
 

@@ -43,6 +43,7 @@ BEGIN
         PERFORM reprieve.drop_link(l.conoid, l.parent, l.child) FROM reprieve.links l WHERE item.relid IN (l.parent, l.child);
         DELETE FROM reprieve.links l WHERE item.relid IN (l.parent, l.child);
         EXECUTE format('DROP FUNCTION IF EXISTS reprieve.%I()', 'evict_' || item.relid);
+        PERFORM reprieve.drop_row_type(item.relid);
         DELETE FROM reprieve.tables t WHERE t.relid = item.relid;
         forgotten := forgotten + 1;
     END LOOP;

@@ -83,6 +83,7 @@ BEGIN
     SELECT array_agg(c.classid), array_agg(c.objid), coalesce(array_agg(c.objid) FILTER (WHERE c.classid = 'pg_proc'::regclass), '{}')
     INTO classes, objects, functions
     FROM pg_event_trigger_ddl_commands() AS c;
+    PERFORM reprieve.refuse_kept_rows(classes, objects);
     IF classes IS NULL AND tg_tag LIKE 'DROP %' AND tg_tag <> 'DROP OWNED' THEN
         -- Only dropped objects, see on_drop.
         NULL;

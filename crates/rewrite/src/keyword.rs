@@ -29,6 +29,18 @@ pub(crate) fn category(word: &str) -> Option<Category> {
     }
 }
 
+/// A name as PostgreSQL prints it: in quotes where it could not be read without them (`quote_identifier` in ruleutils.c).
+pub fn printed_identifier(name: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    let safe = !name.starts_with(|first: char| first.is_ascii_digit())
+        && name.bytes().all(is_plain)
+        && matches!(category(name), None | Some(Category::Unreserved));
+    match safe {
+        true => name.into(),
+        false => catalog::quote_identifier(name),
+    }
+}
+
 /// True if an operand or a prefix operator follows this keyword, never a binary operator.
 /// `word` in lower case.
 pub(crate) fn expects_operand(word: &str) -> bool {

@@ -20,6 +20,7 @@ mod walk;
 pub use edits::{Edit, Edits};
 #[doc(hidden)]
 pub use inspect::{inspect, next_token};
+pub use keyword::printed_identifier;
 pub use plan::{Effect, Plan, Reply, Statement};
 pub use refusal::{Documented, Refusal};
 pub use scan::{Scanned, scan};

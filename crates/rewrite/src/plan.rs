@@ -16,6 +16,8 @@ pub struct Plan {
     pub generation: Generation,
     /// True if a name in it was looked up by the search path: the plan holds for that path only.
     pub depends_on_scope: bool,
+    /// True if a type of the keeper's stands in for the row type of a marked table.
+    pub names_row_types: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -117,6 +117,13 @@ const DOCUMENTED: &[Documented] = &[
         instead: "Choose another name, or `ENABLE SOFT DELETE ON t MODE bin` on the admin port first: that mode adds no columns.",
     },
     Documented {
+        code: "R14",
+        sqlstate: "0A000",
+        when: "A view, or where there are no event triggers a new table, is made with the name of a soft-delete table as a type (`NULL::t`).",
+        why: "The table's row type has columns of Reprieve, and the type that stands for it elsewhere must not be built upon.",
+        instead: "Name the columns, or `ENABLE SOFT DELETE ON t MODE bin` on the admin port first.",
+    },
+    Documented {
         code: "V1",
         sqlstate: "42601",
         when: "Admin port: a verb is not written as it should be.",

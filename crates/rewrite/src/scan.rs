@@ -352,6 +352,7 @@ impl<'t> Scanned<'t> {
             statements: self.statements.clone(),
             generation: catalog.generation(),
             depends_on_scope: false,
+            names_row_types: false,
         }
     }
 
@@ -400,6 +401,10 @@ impl<'t> Scanned<'t> {
             };
         }
         plan.edits.seal(self.text);
+        plan.names_row_types = plan
+            .edits
+            .iter()
+            .any(|edit| walk::names_row_type(&edit.text));
         Ok(plan)
     }
 

@@ -1,5 +1,6 @@
 //! What the client says.
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -365,11 +366,13 @@ impl Session {
         if readable == Plain::Whole {
             let prepared = self.prepared(parse.text, parse.types, planned.clone());
             let undo = self.statements.set(parse.name, Some(Arc::new(prepared)));
-            let changed = planned
+            let types = self.meant_types(parse.types);
+            let sent = planned
                 .as_deref()
                 .and_then(|planned| planned.sent.as_deref());
-            if let Some(text) = changed {
-                let sent = build::parse_raw(&mut out.to_server, parse.name, text, parse.types);
+            let retyped = matches!(types, Cow::Owned(_)).then_some(parse.text);
+            if let Some(text) = sent.or(retyped) {
+                let sent = build::parse_raw(&mut out.to_server, parse.name, text, &types);
                 if sent.is_err() {
                     self.statements.undo(undo);
                     let refusal = refusals::too_long(header.body, self.statement_bytes_max);
@@ -575,9 +578,10 @@ impl Session {
         let undo = self.statements.set(name, Some(Arc::new(renewed)));
         if old != new {
             let new = new.as_deref().unwrap_or(text);
+            let types = self.meant_types(&prepared.types);
             let to = &mut out.to_server;
             if build::close_raw(to, Target::Statement, name).is_err()
-                || build::parse_raw(to, name, new, &prepared.types).is_err()
+                || build::parse_raw(to, name, new, &types).is_err()
             {
                 return Ok(Judgement::Refused(
                     refusals::too_long(new.len(), self.statement_bytes_max).into(),

@@ -1,5 +1,6 @@
 //! What to do with a statement of the client.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,7 +16,9 @@ use crate::cache::{Flags, Planned};
 use crate::reading::{self, Reading};
 use crate::session::{Ended, Out, Session, Wish};
 use crate::statements::Prepared;
-use crate::{CatalogState, LocalRows, LocalShow, Observation, Port, Request, refusals, settings};
+use crate::{
+    CatalogState, LocalRows, LocalShow, Observation, Port, Request, refusals, row_types, settings,
+};
 
 /// The session's decision about one text.
 #[derive(Debug)]
@@ -113,6 +116,14 @@ impl Session {
     }
 
     pub(crate) fn judge(&mut self, text: &[u8], out: &mut Out) -> Result<Judgement, Ended> {
+        let judgement = self.judge_text(text, out)?;
+        if let Judgement::Changed(planned) = &judgement {
+            self.names_row_types |= planned.plan.names_row_types;
+        }
+        Ok(judgement)
+    }
+
+    fn judge_text(&mut self, text: &[u8], out: &mut Out) -> Result<Judgement, Ended> {
         let catalog = match self.catalog() {
             CatalogState::NotInstalled => {
                 // Nothing is read, so nothing is known should a keeper be installed later.
@@ -260,6 +271,20 @@ impl Session {
             .any(|statement| is_delete(statement.reply))
         {
             self.host.observe(Observation::Delete);
+        }
+    }
+
+    /// The parameter types that a client declares, as the server shall read them.
+    pub(crate) fn meant_types<'t>(&mut self, types: &'t [u8]) -> Cow<'t, [u8]> {
+        let CatalogState::Ready(catalog) = self.catalog() else {
+            return Cow::Borrowed(types);
+        };
+        match row_types::meant(types, &catalog).filter(|_| self.port == Port::App) {
+            Some(meant) => {
+                self.names_row_types = true;
+                Cow::Owned(meant)
+            }
+            None => Cow::Borrowed(types),
         }
     }
 

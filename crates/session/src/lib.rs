@@ -14,6 +14,7 @@ mod queue;
 mod reading;
 mod refusals;
 mod refuse;
+mod row_types;
 mod scope;
 mod server;
 mod session;

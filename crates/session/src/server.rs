@@ -12,7 +12,7 @@ use crate::inject::{Purpose, waits_for_us};
 use crate::queue::{Entry, Kind};
 use crate::refuse::{self, Outcome};
 use crate::session::{Ended, Hold, Out, Phase, Rest, Session, Side, pass};
-use crate::{CatalogState, Observation, Port, Request, betrayals, failing_row};
+use crate::{CatalogState, Observation, Port, Request, betrayals, failing_row, row_types};
 
 /// Messages that must be read are kept up to this size; longer ones pass unread. Errors may quote a
 /// whole statement in their context.
@@ -145,6 +145,7 @@ impl Session {
         match header.tag {
             b'C' | b'Z' | b'R' => true,
             b'E' | b'N' | b'S' => header.body <= READ_BYTES_MAX,
+            b'T' | b't' => self.names_row_types && header.body <= READ_BYTES_MAX,
             _ => false,
         }
     }
@@ -234,6 +235,7 @@ impl Session {
             _ if self.phase == Phase::Authenticating => Ok(Fate::Pass),
             b'C' => self.on_complete(body),
             b'E' => self.on_error(body),
+            b'T' | b't' => self.on_description(header, frame),
             _ => self.on_notice(body),
         }
     }
@@ -354,7 +356,10 @@ impl Session {
 
     fn on_notice(&mut self, body: &[u8]) -> Result<Fate, Ended> {
         let mut fields = Fields::read(body).map_err(garbled)?;
-        if self.port == Port::App && self.is_installed() && betrayals::tells_of_triggers(&fields) {
+        if self.port == Port::App
+            && self.is_installed()
+            && (betrayals::tells_of_triggers(&fields) || betrayals::tells_of_index(&fields))
+        {
             return Ok(Fate::Drop);
         }
         if !self.translate(&mut fields) {
@@ -369,6 +374,18 @@ impl Session {
         })
     }
 
+    /// Columns and parameters have the types that the client knows.
+    fn on_description(&mut self, header: Header, frame: &[u8]) -> Result<Fate, Ended> {
+        let shown = match self.catalog() {
+            CatalogState::Ready(catalog) => row_types::shown(frame, &catalog).map_err(garbled)?,
+            _ => None,
+        };
+        Ok(match (self.note_frame(header)?, shown) {
+            (Fate::Pass, Some(frame)) => Fate::Replaced(frame),
+            (fate, _) => fate,
+        })
+    }
+
     /// Makes a message of the server one about the client's own text. False if it is already.
     fn translate(&mut self, fields: &mut Fields<'_>) -> bool {
         if !self.is_installed() {
@@ -379,6 +396,7 @@ impl Session {
             betrayals::drop_context(fields);
             if let CatalogState::Ready(catalog) = self.catalog() {
                 failing_row::hide_columns(fields, &catalog);
+                row_types::name_tables(fields, &catalog, self.scope.known().map(Arc::as_ref));
             }
         }
         let head = self

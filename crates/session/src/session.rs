@@ -158,6 +158,8 @@ pub struct Session {
     pub(crate) scope: ScopeTracker,
     pub(crate) changes: Changes,
     pub(crate) statements: Statements,
+    /// A statement named the type of a marked table's rows: ours may stand in descriptions from here on.
+    pub(crate) names_row_types: bool,
 }
 
 impl Session {
@@ -186,6 +188,7 @@ impl Session {
             scope: ScopeTracker::default(),
             changes: Changes::default(),
             statements: Statements::default(),
+            names_row_types: false,
         }
     }
 

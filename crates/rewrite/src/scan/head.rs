@@ -238,9 +238,8 @@ impl Head {
     fn passes(&self, words: &Words<'_>) -> bool {
         match words.word(0).as_str() {
             "begin" | "start" | "commit" | "end" | "abort" | "rollback" | "savepoint"
-            | "release" | "set" | "reset" | "show" | "discard" | "execute" | "deallocate"
-            | "fetch" | "move" | "close" | "listen" | "unlisten" | "notify" | "load"
-            | "checkpoint" => true,
+            | "release" | "set" | "reset" | "show" | "discard" | "deallocate" | "fetch"
+            | "move" | "close" | "listen" | "unlisten" | "notify" | "load" | "checkpoint" => true,
             "grant" | "revoke" | "drop" | "truncate" | "comment" | "security" | "reassign"
             | "import" | "vacuum" | "analyze" | "analyse" | "cluster" | "reindex" | "refresh"
             | "lock" | "do" | "call" => true,

@@ -219,7 +219,7 @@ impl Walk<'_> {
             qualifier: reference.start..reference.start,
             table: table.clone(),
             cloak: None,
-            bin_width: None,
+            bin: None,
             reference: reference.clone(),
             alias: reference.end..reference.end,
             alias_columns: Vec::new(),

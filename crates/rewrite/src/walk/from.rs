@@ -347,7 +347,7 @@ impl Walk<'_> {
         }
         let table = self.resolve(&reference.name, ctes, kind)?;
         let cloak = self.cloak(&reference.name, ctes, kind);
-        let bin_width = self.bin_width(&reference.name, ctes);
+        let bin = self.resolve_bin(&reference.name, ctes);
         let qualifier = alias
             .name
             .map_or_else(|| reference.name.clone(), |name| name..name + 1);
@@ -357,7 +357,7 @@ impl Walk<'_> {
             qualifier,
             table,
             cloak,
-            bin_width,
+            bin,
             reference: reference.tokens,
             alias: alias.tokens,
             alias_columns: alias.columns,
@@ -383,7 +383,7 @@ impl Walk<'_> {
             qualifier,
             table: None,
             cloak: None,
-            bin_width: None,
+            bin: None,
             reference: alias.tokens.start..alias.tokens.start,
             alias: alias.tokens.clone(),
             alias_columns: alias.columns.clone(),
@@ -427,6 +427,9 @@ impl Walk<'_> {
             let close = self.outline.close(next);
             for part in self.outline.split(next + 1, close) {
                 columns.extend(self.outline.name(part.start));
+                if part.len() > 1 {
+                    self.note_type(part.start + 1);
+                }
             }
             for token in next..close {
                 self.take(token);

@@ -167,7 +167,7 @@ impl Walk<'_> {
                 let entry = &self.entries[entry];
                 width += match &entry.table {
                     Some(_) => entry.visible_names().len(),
-                    None => entry.bin_width?,
+                    None => entry.bin.as_ref()?.visible_columns().count(),
                 };
             }
             if self.levels[level].merges {

@@ -20,6 +20,7 @@ mod query;
 mod refuse;
 mod resolve;
 mod row;
+mod row_type;
 mod tree;
 mod utility;
 
@@ -34,6 +35,7 @@ use crate::{ClientEncoding, Edits, Refusal, Reply, Scope};
 
 use dml::{BySource, Deletion, Unlisted};
 use outline::Outline;
+pub(crate) use row_type::names_row_type;
 use tree::{Ctes, Entry, EntryId, EntryKind, Level, LevelId};
 
 /// PostgreSQL's own stack holds a few thousand; nobody writes a hundred.
@@ -72,7 +74,8 @@ pub(crate) fn statement(
         walk.resolve_names()?;
         walk.emit()?;
     }
-    walk.emit_calls(range);
+    walk.emit_calls(range.clone());
+    walk.emit_types(range)?;
     if let Some(token) = walk.beyond_ascii {
         return Err(refuse::encoding(tokens, token));
     }
@@ -163,6 +166,10 @@ struct Walk<'a> {
     reads: bool,
     /// What is read is kept as a definition, of a view: it must not depend on what is ours.
     is_stored: bool,
+    /// CREATE TABLE ... AS, SELECT ... INTO: what is read becomes a table.
+    keeps: bool,
+    /// Tokens at which a type begins, as far as only the outline knows.
+    types: Vec<usize>,
     /// Where text beyond ASCII would have to be written, and the client's encoding is not UTF-8.
     beyond_ascii: Option<usize>,
 }
@@ -196,6 +203,8 @@ impl<'a> Walk<'a> {
             tag_is_theirs: false,
             reads: true,
             is_stored: false,
+            keeps: false,
+            types: Vec::new(),
             beyond_ascii: None,
         })
     }
@@ -236,8 +245,8 @@ impl<'a> Walk<'a> {
         )
     }
 
-    /// The number of columns of a table in mode `bin`.
-    fn bin_width(&self, name: &Range<usize>, ctes: &Ctes) -> Option<usize> {
+    /// The table in mode `bin` that a dotted name means, if it means one.
+    fn resolve_bin(&self, name: &Range<usize>, ctes: &Ctes) -> Option<Arc<Table>> {
         let table = self.outline.name(name.end - 1)?;
         let schema = match name.len() {
             1 => None,
@@ -248,7 +257,7 @@ impl<'a> Walk<'a> {
         }
         let path = self.scope.search_path;
         match self.scope.catalog.resolve(schema.as_deref(), &table, path) {
-            Resolved::Enabled(table) if !table.is_veiled() => Some(table.visible_columns().count()),
+            Resolved::Enabled(table) if !table.is_veiled() => Some(table),
             Resolved::Enabled(_) | Resolved::Other => None,
         }
     }

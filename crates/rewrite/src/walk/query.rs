@@ -96,11 +96,13 @@ impl Walk<'_> {
         let mut items = body.start + 1;
         if self.outline.one_of(items, &["all", "distinct"]) {
             let distinct = self.outline.word(items, "distinct");
+            self.levels[level].distinct = distinct;
             items += 1;
             if distinct && self.outline.word(items, "on") && self.outline.opens(items + 1) {
                 let close = self.outline.close(items + 1);
                 self.expressions(items + 1..close, level, ctes)?;
                 self.levels[level].grouped.push(items + 1..close);
+                self.levels[level].by_output.push(items + 1..close);
                 items = close + 1;
             }
         }
@@ -109,6 +111,7 @@ impl Walk<'_> {
             .find_after(body.start, items, body.end, SELECT_CLAUSES);
         let items = items..at.unwrap_or(body.end);
         self.items(items.clone(), level, ctes)?;
+        self.levels[level].list = items.clone();
         if items.start == body.start + 1 {
             self.levels[level].items = items.clone();
         }
@@ -124,6 +127,10 @@ impl Walk<'_> {
             at = next;
         }
         self.levels[level].grouped.push(body.end..end);
+        if let Some(order) = self.outline.find(body.end, end, &["order"]) {
+            let next = self.outline.find(order + 1, end, &TAIL[1..]);
+            self.levels[level].order = Some(order + 2..next.unwrap_or(end));
+        }
         self.levels[level].lock = self.locks(body.end, end);
         self.expressions(body.end..end, level, ctes)
     }
@@ -136,6 +143,7 @@ impl Walk<'_> {
         ctes: &Ctes,
     ) -> Result<(), Refusal> {
         if self.outline.word(clause, "into") {
+            self.keeps = true;
             for token in range {
                 self.take(token);
             }
@@ -143,12 +151,14 @@ impl Walk<'_> {
         }
         if self.outline.word(clause, "from") {
             self.levels[level].filter = Filter::After(range.end - 1);
+            self.levels[level].from = range.clone();
             return self.tables(range, level, ctes, Place::Filter);
         }
         if self.outline.word(clause, "where") {
             self.levels[level].filter = Filter::Existing(range.clone());
         } else if self.outline.word(clause, "group") {
             self.levels[level].group = Some(range.clone());
+            self.levels[level].by_output.push(range.clone());
         } else {
             self.levels[level].grouped.push(range.clone());
         }

@@ -142,6 +142,25 @@ pub(super) fn definition(tokens: &Tokens<'_>, index: usize, what: &str, table: &
     }
 }
 
+/// A definition that would keep the row type of a marked table, or ours in its place.
+pub(super) fn kept_row(tokens: &Tokens<'_>, index: usize, table: &Table) -> Refusal {
+    Refusal {
+        code: "R14",
+        sqlstate: "0A000",
+        message: format!(
+            "a definition cannot keep the row type of soft-delete table \"{}\"",
+            table.name
+        ),
+        detail: Some("The type has columns of Reprieve.".into()),
+        hint: Some(format!(
+            "Name the columns, or let an administrator run \
+             ENABLE SOFT DELETE ON {} MODE bin on the admin port first.",
+            table.qualified()
+        )),
+        offset: offset(tokens, index),
+    }
+}
+
 /// INSERT without a column list, of an unknown number of columns, into a table whose last columns
 /// are not ours.
 pub(super) fn insert_shape(tokens: &Tokens<'_>, index: usize, table: &Table) -> Refusal {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::Refusal;
 use crate::lex::TokenKind;
 
-use super::tree::{EntryId, EntryKind, LevelId, WholeRow};
+use super::tree::{Entry, EntryId, EntryKind, LevelId, WholeRow};
 use super::{Walk, refuse};
 
 pub(super) const SYSTEM_COLUMNS: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
@@ -137,8 +137,17 @@ impl Walk<'_> {
     /// `name` alone, or `name.*` within an expression: the whole row, if it is the name of a table.
     fn use_row(&mut self, name: &str, tokens: Range<usize>, level: LevelId) {
         let alone = tokens.len() == 1;
+        let mut certain = true;
         for level in self.chain(level) {
             let entries = self.levels[level].entries.clone();
+            // Within FROM only what stands to the left can be named.
+            let within = self.levels[level].from.contains(&tokens.start);
+            let is_seen = |entry: &Entry| !within || entry.reference.start <= tokens.start;
+            certain &= !alone
+                || entries.iter().all(|&entry| {
+                    let entry = &self.entries[entry];
+                    !is_seen(entry) || entry.lacks(name)
+                });
             if alone
                 && entries
                     .iter()
@@ -147,7 +156,8 @@ impl Walk<'_> {
                 return;
             }
             if let Some(entry) = self.exposing(&entries, name) {
-                self.entries[entry].uses.whole_row.push(WholeRow { tokens });
+                let row = WholeRow { tokens, certain };
+                self.entries[entry].uses.whole_row.push(row);
                 return;
             }
         }
@@ -222,7 +232,11 @@ impl Walk<'_> {
                 self.use_column(entry, &format!("{qualifier}.{name}."), column, tokens.start)
             }
             [] if row => {
-                self.entries[entry].uses.whole_row.push(WholeRow { tokens });
+                let row = WholeRow {
+                    tokens,
+                    certain: true,
+                };
+                self.entries[entry].uses.whole_row.push(row);
                 Ok(())
             }
             [] => Ok(()),

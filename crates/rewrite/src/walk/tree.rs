@@ -25,6 +25,16 @@ pub(super) struct Level {
     /// The select list, empty where it is DISTINCT.
     pub items: Range<usize>,
     pub group: Option<Range<usize>>,
+    /// Behind FROM of a SELECT.
+    pub from: Range<usize>,
+    /// The select list.
+    pub list: Range<usize>,
+    /// SELECT DISTINCT, ON or not.
+    pub distinct: bool,
+    /// GROUP BY and DISTINCT ON: like ORDER BY, a name in them may be that of an output column.
+    pub by_output: Vec<Range<usize>>,
+    /// Behind ORDER BY.
+    pub order: Option<Range<usize>>,
     /// Where a column that is functionally dependent on GROUP BY may stand.
     pub grouped: Vec<Range<usize>>,
     pub lock: Lock,
@@ -69,8 +79,8 @@ pub(super) struct Entry {
     pub table: Option<Arc<Table>>,
     /// A system relation in which things of ours stand.
     pub cloak: Option<&'static Cloak>,
-    /// How many columns it has, where it is a table in mode `bin`.
-    pub bin_width: Option<usize>,
+    /// A table in mode `bin`.
+    pub bin: Option<Arc<Table>>,
     /// `[ONLY] name [*]`, parentheses of ONLY included.
     pub reference: Range<usize>,
     /// `[AS] alias [(columns)]`, empty without one.
@@ -128,6 +138,8 @@ pub(super) struct Masked {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct WholeRow {
     pub tokens: Range<usize>,
+    /// False if a relation whose columns are not known might have a column of this name.
+    pub certain: bool,
 }
 
 impl Entry {
@@ -148,6 +160,18 @@ impl Entry {
 
     pub fn has_visible(&self, name: &str) -> bool {
         self.table.is_some() && self.visible_names().iter().any(|visible| visible == name)
+    }
+
+    /// True if it is known to have no column of this name.
+    pub fn lacks(&self, name: &str) -> bool {
+        let is_alias = || self.alias_columns.iter().any(|alias| alias == name);
+        match (&self.table, &self.bin) {
+            (Some(_), _) => !self.has_visible(name),
+            (None, Some(bin)) => {
+                !is_alias() && bin.columns.iter().all(|column| column.name != name)
+            }
+            (None, None) => false,
+        }
     }
 
     pub fn hides(&self, name: &str) -> bool {

@@ -112,6 +112,9 @@ impl Walk<'_> {
     fn prepare(&mut self, range: Range<usize>) -> Result<(), Refusal> {
         let mut at = range.start + 2;
         if self.outline.opens(at) {
+            for parameter in self.outline.split(at + 1, self.outline.close(at)) {
+                self.note_type(parameter.start);
+            }
             at = self.outline.after(at);
         }
         if !self.outline.word(at, "as") {
@@ -149,6 +152,7 @@ impl Walk<'_> {
         }
         if self.outline.one_of(at, &["view", "table"]) {
             self.is_stored = self.outline.word(at, "view");
+            self.keeps = true;
             return self.create_as(range, at);
         }
         self.reads = false;

@@ -60,6 +60,10 @@ pub fn read(sql: &str) -> Schema {
             "marking": !unmarked.contains(&table.name), "kind": table.kind,
             "columns": table.columns, "primary_key": table.primary_key,
             "inherits": table.inherits,
+            "row_type": {
+                "name": format!("row_{}", 16384 + index), "oid": 17000 + index, "array": 18000 + index,
+                "of": 19000 + index, "of_array": 20000 + index,
+            },
         }));
     }
     let server: u32 = told("server")
