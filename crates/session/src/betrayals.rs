@@ -72,6 +72,14 @@ pub(crate) fn tells_of_triggers(fields: &Fields<'_>) -> bool {
     fields.get(b'R') == Some(b"EventTriggerInvoke") && fields.get(b'V') == Some(b"DEBUG")
 }
 
+/// What REINDEX (VERBOSE) says about the index that we add to a table.
+pub(crate) fn tells_of_index(fields: &Fields<'_>) -> bool {
+    fields.get(b'R') == Some(b"reindex_index")
+        && fields
+            .get(b'M')
+            .is_some_and(|message| find(message, b"\"reprieve_deletion_").is_some())
+}
+
 /// Puts message and hint right for a statement whose DELETE was sent as an UPDATE.
 pub(crate) fn hide(fields: &mut Fields<'_>, reply: Reply) {
     match reply {
@@ -204,6 +212,20 @@ mod tests {
         assert!(tells_of_triggers(&notice));
         notice.set(b'V', &b"WARNING"[..]);
         assert!(!tells_of_triggers(&notice));
+    }
+
+    #[test]
+    fn only_our_index_is_not_told_of() {
+        let mut notice = fields("00000", "index \"a_pkey\" was reindexed", "");
+        notice.set(b'R', &b"reindex_index"[..]);
+        assert!(!tells_of_index(&notice));
+        notice.set(
+            b'M',
+            &b"index \"reprieve_deletion_21973\" was reindexed"[..],
+        );
+        assert!(tells_of_index(&notice));
+        notice.set(b'R', &b"exec_stmt_raise"[..]);
+        assert!(!tells_of_index(&notice));
     }
 
     #[test]
