@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use classes::Classes;
 use report::{Comparison, FileResult, Report};
-use suite::{Outputs, Suite, Tables};
+use suite::{Run, Suite, Tables};
 
 fn main() -> ExitCode {
     let arguments = std::env::args().skip(1).collect::<Vec<_>>();
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
             suite.run(name, None, quietly)
         }
     };
-    let ((one, _), (two, _)) = both(|| direct("direct-1"), || direct("direct-2"));
+    let (one, two) = both(|| direct("direct-1").outputs, || direct("direct-2").outputs);
     let mut report = Report::new(&suite, &one);
     report.add(Comparison::new(
         &suite,
@@ -81,11 +81,11 @@ fn main() -> ExitCode {
             )
         },
     );
-    let mut add = |name, run: Option<(Outputs, Vec<String>)>| {
-        if let Some((outputs, modes)) = run {
+    let mut add = |name, run: Option<Run>| {
+        if let Some(run) = run {
             report.add(
-                Comparison::new(&suite, &classes, name, &one, &outputs, Some(&two))
-                    .with_modes(modes),
+                Comparison::new(&suite, &classes, name, &one, &run.outputs, Some(&two))
+                    .at_the_end(run.modes, run.check),
             );
         }
     };

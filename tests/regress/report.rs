@@ -127,6 +127,8 @@ pub struct Comparison {
     files: BTreeMap<String, FileResult>,
     /// How many tables ended in which mode.
     modes: Vec<String>,
+    /// What `CHECK INTEGRITY` found.
+    check: Vec<String>,
 }
 
 impl Comparison {
@@ -149,12 +151,14 @@ impl Comparison {
             name,
             files,
             modes: Vec::new(),
+            check: Vec::new(),
         }
     }
 
     /// `modes`: such as `mark 120`.
-    pub fn with_modes(mut self, modes: Vec<String>) -> Comparison {
+    pub fn at_the_end(mut self, modes: Vec<String>, check: Vec<String>) -> Comparison {
         self.modes = modes;
+        self.check = check;
         self
     }
 
@@ -216,7 +220,12 @@ impl Comparison {
             self.different().count() - unexplained
         );
         if !self.modes.is_empty() {
-            let _ = write!(text, "; tables at the end: {}", self.modes.join(", "));
+            let _ = write!(
+                text,
+                "; tables at the end: {}; CHECK INTEGRITY: {} findings",
+                self.modes.join(", "),
+                self.check.len()
+            );
         }
         if unstable > 0 {
             let _ = write!(text, ", {unstable} differ between two direct runs too");
@@ -240,7 +249,7 @@ impl Comparison {
         json!({"name": self.name, "statements": self.total(|file| file.statements),
             "identical": self.total(|file| file.identical), "explains": self.total(|file| file.explains),
             "explains_identical": self.total(|file| file.explains_identical), "unstable": self.total(|file| file.unstable),
-            "modes": self.modes, "reasons": reasons.collect::<Vec<_>>(), "files": files.collect::<Vec<_>>()})
+            "modes": self.modes, "check": self.check, "reasons": reasons.collect::<Vec<_>>(), "files": files.collect::<Vec<_>>()})
     }
 }
 
@@ -331,6 +340,9 @@ impl Report<'_> {
             let _ = writeln!(text, "{}", comparison.summary());
         }
         for comparison in &self.comparisons {
+            for finding in &comparison.check {
+                let _ = writeln!(text, "\n   {finding}");
+            }
             let _ = writeln!(text, "\n== {}: explained", comparison.name);
             for (class, count, example) in comparison.explained().rows() {
                 let _ = writeln!(text, "{count:6}  {:4} {}", class.entry, class.why);

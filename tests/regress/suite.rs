@@ -17,8 +17,20 @@ const MODES: &str =
     "SELECT mode || ' ' || count(*) FROM reprieve.tables t JOIN pg_class c ON c.oid = t.relid
                      GROUP BY mode ORDER BY mode DESC";
 
+/// What `CHECK INTEGRITY` finds at the end.
+const CHECK: &str = "SELECT concat_ws(' ', severity || ':', finding, table_name, count, detail) FROM reprieve.check_v1()";
+
 /// What psql printed for each file.
 pub type Outputs = BTreeMap<String, String>;
+
+/// A run of all files.
+pub struct Run {
+    pub outputs: Outputs,
+    /// How many tables ended in which mode, such as `mark 120`.
+    pub modes: Vec<String>,
+    /// What `CHECK INTEGRITY` found.
+    pub check: Vec<String>,
+}
 
 /// Which tables are enabled behind a proxy.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,7 +114,7 @@ impl Suite {
     }
 
     /// What `run` of this name printed last time.
-    pub fn kept(&self, name: &str) -> (Outputs, Vec<String>) {
+    pub fn kept(&self, name: &str) -> Run {
         let kept = self.results.join("out").join(name);
         let read = |file: &str| {
             let path = kept.join(file);
@@ -114,18 +126,25 @@ impl Suite {
             .iter()
             .map(|file| (file.clone(), read(&format!("{file}.out"))))
             .collect();
-        let modes = std::fs::read_to_string(kept.join("modes")).unwrap_or_default();
-        (outputs, modes.lines().map(str::to_owned).collect())
+        let lines = |file: &str| {
+            let text = std::fs::read_to_string(kept.join(file)).unwrap_or_default();
+            text.lines().map(str::to_owned).collect()
+        };
+        Run {
+            outputs,
+            modes: lines("modes"),
+            check: lines("check"),
+        }
     }
 
     /// Runs all files on a cluster of their own; through a proxy if `tables` is given. `done` is told of each file: its
-    /// name, what it printed, how long it took. Also returns how many tables ended in which mode.
+    /// name, what it printed, how long it took.
     pub fn run(
         &self,
         name: &str,
         tables: Option<Tables>,
         done: impl Fn(&str, &str, Duration),
-    ) -> (Outputs, Vec<String>) {
+    ) -> Run {
         let conf = "autovacuum = off\njit = off\nmax_prepared_transactions = 2\ntimezone = 'UTC'\n";
         let cluster = Cluster::with(&Options {
             conf: conf.to_owned(),
@@ -178,12 +197,21 @@ impl Suite {
                 kept.join("proxy.log").display()
             );
         }
-        let modes = match tables {
-            Some(Tables::All | Tables::AllMarked) => cluster.superuser("regression").run(MODES),
-            Some(Tables::None) | None => Vec::new(),
+        let (modes, check) = match tables {
+            Some(Tables::All | Tables::AllMarked) => {
+                let mut superuser = cluster.superuser("regression");
+                (superuser.run(MODES), superuser.run(CHECK))
+            }
+            Some(Tables::None) | None => (Vec::new(), Vec::new()),
         };
-        std::fs::write(kept.join("modes"), modes.join("\n")).expect("the modes are written");
-        (outputs, modes)
+        for (file, lines) in [("modes", &modes), ("check", &check)] {
+            std::fs::write(kept.join(file), lines.join("\n")).expect("the end is written");
+        }
+        Run {
+            outputs,
+            modes,
+            check,
+        }
     }
 
     fn file(&self, build: &Path, port: u16, file: &str) -> String {

@@ -15,6 +15,19 @@ BEGIN
     END IF;
 END $$;
 
+-- Whether the client may be told the values of a key: as PostgreSQL asks it, not where row security hides rows from them.
+-- Whoever calls it is the keeper, so the client is the role of the session.
+CREATE OR REPLACE FUNCTION reprieve.may_see_key(relation oid, columns text[]) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT (NOT c.relrowsecurity OR r.rolsuper OR r.rolbypassrls
+            OR NOT c.relforcerowsecurity AND pg_has_role(r.oid, c.relowner, 'USAGE'))
+       AND (has_table_privilege(r.oid, c.oid, 'SELECT')
+            OR (SELECT bool_and(has_column_privilege(r.oid, c.oid, k, 'SELECT')) FROM unnest(columns) AS k))
+    FROM pg_class c, pg_roles r
+    WHERE c.oid = relation
+      AND r.rolname = CASE current_setting('role') WHEN 'none' THEN session_user ELSE current_setting('role') END
+$$;
+
 -- PostgreSQL's own error for a parent that is still referenced.
 CREATE OR REPLACE FUNCTION reprieve.raise_referenced(link reprieve.links, key text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -31,9 +44,11 @@ BEGIN
             THEN 'update or delete on table "%s" violates RESTRICT setting of foreign key constraint "%s" on table "%s"'
             ELSE 'update or delete on table "%s" violates foreign key constraint "%s" on table "%s"' END,
             parent_name, link.name, child.relname),
-        DETAIL = format(CASE WHEN restricts THEN 'Key (%s)=(%s) is referenced from table "%s".'
-                             ELSE 'Key (%s)=(%s) is still referenced from table "%s".' END,
-            array_to_string(link.parent_columns, ', '), array_to_string(key, ', ', 'null'), child.relname),
+        DETAIL = format(CASE WHEN restricts THEN 'Key%s is referenced from table "%s".'
+                             ELSE 'Key%s is still referenced from table "%s".' END,
+            CASE WHEN reprieve.may_see_key(link.parent, link.parent_columns) THEN
+                format(' (%s)=(%s)', array_to_string(link.parent_columns, ', '), array_to_string(key, ', ', 'null')) END,
+            child.relname),
         SCHEMA = child.nspname, TABLE = child.relname, CONSTRAINT = link.name;
 END $$;
 
@@ -48,8 +63,10 @@ BEGIN
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = link.child;
     RAISE EXCEPTION USING ERRCODE = '23503',
         MESSAGE = format('insert or update on table "%s" violates foreign key constraint "%s"', child.relname, link.name),
-        DETAIL = format('Key (%s)=(%s) is not present in table "%s".', array_to_string(link.child_columns, ', '),
-                        array_to_string(key, ', ', 'null'), parent_name),
+        DETAIL = format('Key%s is not present in table "%s".',
+            CASE WHEN reprieve.may_see_key(link.child, link.child_columns) THEN
+                format(' (%s)=(%s)', array_to_string(link.child_columns, ', '), array_to_string(key, ', ', 'null')) END,
+            parent_name),
         SCHEMA = child.nspname, TABLE = child.relname, CONSTRAINT = link.name;
 END $$;
 

@@ -30,19 +30,26 @@ struct Case {
     title: String,
     /// Tables are expected to be marked; else any mode will do.
     marked: bool,
+    /// The first major version of PostgreSQL that takes it.
+    from: u32,
     setup: String,
     steps: Vec<String>,
 }
 
-/// `## title`, setup, `--`, one step per line. `## title (any mode)`: do not ask for marks.
+/// `## title`, setup, `--`, one step per line. `## title (any mode)`: do not ask for marks. `## title (from 15)`: older servers
+/// have no such thing.
 fn cases(text: &str) -> Vec<Case> {
     let mut cases = Vec::new();
     for part in text.split("\n## ").skip(1) {
         let (title, body) = part.split_once('\n').unwrap();
         let (setup, steps) = body.split_once("\n--\n").unwrap();
+        let from = title.split_once("(from ").map_or(0, |(_, from)| {
+            from.split(')').next().unwrap().parse().unwrap()
+        });
         cases.push(Case {
             title: title.trim().to_owned(),
             marked: !title.contains("(any mode)"),
+            from,
             setup: setup.to_owned(),
             steps: steps
                 .lines()
@@ -315,10 +322,15 @@ fn describe(error: &Error) -> String {
 async fn compare(file: &str, text: &str) {
     let only = std::env::var("CASE").unwrap_or_default();
     let mut wrong = Vec::new();
+    let major = Database::new(&format!("{file}_version"))
+        .await
+        .rows("SELECT current_setting('server_version_num')::int / 10000")
+        .await;
+    let major: u32 = major[0].parse().unwrap();
     let all = cases(text);
     let count = all.len();
     for (number, case) in all.into_iter().enumerate() {
-        if !case.title.contains(&only) {
+        if !case.title.contains(&only) || major < case.from {
             continue;
         }
         let (plain, all, first) = (

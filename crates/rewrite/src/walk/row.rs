@@ -166,7 +166,19 @@ impl Walk<'_> {
                 _ => Err(self.unread(tokens.start)),
             };
         }
-        let row = |cast: &str| format!("(SELECT {name}{cast} FROM (SELECT {list}) AS {name})");
+        // A column that is named like its table would be taken for the row.
+        let mut alias = entry.exposed.clone().unwrap_or_default();
+        while entry.has_visible(&alias) {
+            alias.push('_');
+        }
+        let alias = quote_identifier(&alias);
+        let label = if alias == name {
+            String::new()
+        } else {
+            format!(" AS {name}")
+        };
+        let row =
+            |cast: &str| format!("(SELECT {alias}{cast}{label} FROM (SELECT {list}) AS {alias})");
         let is_there =
             entry.kind != EntryKind::Image || entry.exposed.as_deref() == Some("excluded");
         let text = match self.cast(id) {
