@@ -4,7 +4,7 @@
 use catalog::{Catalog, SearchPath};
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
-use rewrite::{ClientEncoding, Scope, scan};
+use rewrite::{ClientEncoding, Scope, Shape, Template, scan};
 
 const OTHERS: &str = "SELECT u.id, u.email, u.name, o.total FROM accounts u JOIN invoices o ON o.user_id = u.id \
      WHERE u.id = $1 AND o.total > $2 ORDER BY o.id LIMIT 10";
@@ -58,8 +58,44 @@ fn plan(bencher: Bencher<'_, '_>, text: &str) {
         let scanned = scan(text, &catalog, true, ClientEncoding::Utf8);
         scanned
             .concerns_us()
-            .then(|| scanned.plan(&scope).expect("a plan"))
+            .then(|| scanned.plan(&scope).expect("a plan").edits.apply(text))
     });
+}
+
+/// By the plan of another text that differs in its literals only.
+fn by_shape(bencher: Bencher<'_, '_>, text: &str, another: &str) {
+    let catalog = catalog();
+    let search_path = SearchPath {
+        schemas: vec!["pg_catalog".into(), "public".into()],
+        ..SearchPath::default()
+    };
+    let scope = Scope {
+        catalog: &catalog,
+        search_path: &search_path,
+        standard_conforming_strings: true,
+        encoding: ClientEncoding::Utf8,
+    };
+    let scanned = scan(another.as_bytes(), &catalog, true, ClientEncoding::Utf8);
+    let shape = Shape::of(&scanned).expect("a shape");
+    let plan = scanned.plan(&scope).expect("a plan");
+    let template = Template::new(&plan, another.as_bytes(), &shape, ClientEncoding::Utf8);
+    let template = template.expect("a template");
+    bencher.counter(BytesCount::of_str(text)).bench(|| {
+        let text = black_box(text.as_bytes());
+        let scanned = scan(text, &catalog, true, ClientEncoding::Utf8);
+        let shape = Shape::of(&scanned).expect("a shape");
+        template.plan(text, &shape).edits.apply(text)
+    });
+}
+
+#[divan::bench]
+fn select_by_shape(bencher: Bencher<'_, '_>) {
+    by_shape(bencher, SELECT, &SELECT.replace("10", "12345"));
+}
+
+#[divan::bench]
+fn delete_by_shape(bencher: Bencher<'_, '_>) {
+    by_shape(bencher, DELETE, &DELETE.replace("10", "12345"));
 }
 
 #[divan::bench]

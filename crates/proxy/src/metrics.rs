@@ -59,6 +59,7 @@ pub struct Metrics {
     deletes: Counter,
     refusals: Family<CodeLabels, Counter>,
     plan_cache_hits: Counter,
+    plan_cache_shape_hits: Counter,
     plan_cache_misses: Counter,
     bytes_from_clients: Counter,
     bytes_from_servers: Counter,
@@ -86,6 +87,7 @@ impl Metrics {
             deletes: Counter::default(),
             refusals: Family::default(),
             plan_cache_hits: Counter::default(),
+            plan_cache_shape_hits: Counter::default(),
             plan_cache_misses: Counter::default(),
             bytes_from_clients: Counter::default(),
             bytes_from_servers: Counter::default(),
@@ -139,6 +141,11 @@ impl Metrics {
             "plan_cache_hits",
             "Plans found in the cache",
             self.plan_cache_hits.clone(),
+        );
+        r.register(
+            "plan_cache_shape_hits",
+            "Plans found by a text that differs in its literals only",
+            self.plan_cache_shape_hits.clone(),
         );
         r.register(
             "plan_cache_misses",
@@ -199,6 +206,7 @@ impl Metrics {
                 self.refusals.get_or_create(&CodeLabels { code }).inc()
             }
             Observation::PlanCacheHit => self.plan_cache_hits.inc(),
+            Observation::PlanCacheShapeHit => self.plan_cache_shape_hits.inc(),
             Observation::PlanCacheMiss => self.plan_cache_misses.inc(),
         };
     }

@@ -15,7 +15,7 @@ pub struct Edit {
 
 /// Order of edits that begin at one offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+pub(crate) enum Place {
     /// Belongs to what ends here.
     Behind,
     /// Belongs to what begins here.
@@ -31,7 +31,33 @@ pub struct Edits {
     conflict: bool,
 }
 
+impl Edit {
+    pub(crate) fn new(range: Range<usize>, text: String, place: Place) -> Self {
+        Self {
+            start: range.start,
+            end: range.end,
+            text,
+            place,
+            characters: 0..0,
+        }
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+}
+
 impl Edits {
+    /// Edits that are known to be in order and disjoint.
+    pub(crate) fn sealed(edits: Vec<Edit>, text: &[u8]) -> Self {
+        let mut edits = Self {
+            edits,
+            conflict: false,
+        };
+        edits.seal(text);
+        edits
+    }
+
     pub fn is_empty(&self) -> bool {
         self.edits.is_empty()
     }

@@ -15,6 +15,7 @@ mod plan;
 mod refusal;
 mod scan;
 mod scope;
+mod shape;
 mod walk;
 
 pub use edits::{Edit, Edits};
@@ -25,3 +26,4 @@ pub use plan::{Effect, Plan, Reply, Statement};
 pub use refusal::{Documented, Refusal};
 pub use scan::{Scanned, scan};
 pub use scope::{ClientEncoding, Scope};
+pub use shape::{Shape, Template};

@@ -345,6 +345,17 @@ impl<'t> Scanned<'t> {
         self.text
     }
 
+    /// Tokens of a text that is one statement about rows of marked tables, as far as they were kept.
+    pub(crate) fn only_tokens(&self) -> Option<&Tokens<'t>> {
+        match (self.statements.as_slice(), self.concerns.as_slice()) {
+            ([statement], [concern]) if concern.why == Why::Rows && self.doubt.is_none() => concern
+                .tokens
+                .as_ref()
+                .filter(|_| statement.effect == Effect::None),
+            _ => None,
+        }
+    }
+
     /// The plan that sends the client's own bytes.
     pub fn untouched(&self, catalog: &Catalog) -> Plan {
         Plan {

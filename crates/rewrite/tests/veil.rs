@@ -11,6 +11,7 @@
 )]
 
 mod psql;
+mod variants;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -157,6 +158,9 @@ fn judge(
         standard_conforming_strings: true,
         encoding: ClientEncoding::Utf8,
     };
+    if let (Some(wrong), _) = variants::shape_fails(text, &scope) {
+        return Err(wrong);
+    }
     let plan = match scan(text.as_bytes(), &catalog, true, ClientEncoding::Utf8).plan(&scope) {
         Ok(plan) => plan,
         Err(refusal) => {

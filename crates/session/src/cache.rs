@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use catalog::{Generation, SearchPath};
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
-use rewrite::{ClientEncoding, Effect, Plan, Refusal};
+use rewrite::{ClientEncoding, Effect, Plan, Refusal, Shape, Template};
 
 /// One text, read: what is sent in its place and how replies to it are translated.
 #[derive(Debug)]
@@ -96,6 +96,17 @@ pub(crate) struct Question<'a> {
     pub flags: Flags,
 }
 
+impl Question<'_> {
+    fn key(&self) -> Key {
+        Key {
+            text: self.text.into(),
+            generation: self.generation,
+            path: Arc::clone(self.path),
+            flags: self.flags,
+        }
+    }
+}
+
 impl Equivalent<Key> for Question<'_> {
     fn equivalent(&self, key: &Key) -> bool {
         self.text == &*key.text
@@ -119,10 +130,36 @@ impl Weighter<Key, Verdict> for Bytes {
     }
 }
 
-/// Plans by text and everything else they depend on.
+impl Weighter<Key, Shaped> for Bytes {
+    fn weight(&self, key: &Key, shaped: &Shaped) -> u64 {
+        const FIXED: usize = 256;
+        let template = match shaped {
+            Shaped::Once { first, template } => first.len() + template.bytes(),
+            Shaped::Proven(template) => template.bytes(),
+            Shaped::Varies => 0,
+        };
+        (FIXED + key.text.len() + template) as u64
+    }
+}
+
+/// What is known of texts of one shape.
+#[derive(Debug, Clone)]
+enum Shaped {
+    /// One was read. Another one must lead to the same plan before any is spared.
+    Once {
+        first: Box<[u8]>,
+        template: Arc<Template>,
+    },
+    Proven(Arc<Template>),
+    /// Two texts of this shape had different plans.
+    Varies,
+}
+
+/// Plans by text and by shape, and everything else they depend on.
 #[derive(Debug)]
 pub struct PlanCache {
     plans: Cache<Key, Verdict, Bytes>,
+    shapes: Cache<Key, Shaped, Bytes>,
     text_bytes_max: usize,
 }
 
@@ -134,7 +171,8 @@ impl PlanCache {
             .unwrap_or(usize::MAX)
             .max(16);
         Self {
-            plans: Cache::with_weighter(items, bytes_max, Bytes),
+            plans: Cache::with_weighter(items, bytes_max - bytes_max / 4, Bytes),
+            shapes: Cache::with_weighter(items / 4, bytes_max / 4, Bytes),
             // A huge text is rarely sent twice, and would drive out hundreds of others.
             text_bytes_max: usize::try_from(bytes_max / 64).unwrap_or(usize::MAX),
         }
@@ -142,7 +180,40 @@ impl PlanCache {
 
     /// Bytes of the plans in it, about.
     pub fn bytes(&self) -> u64 {
-        self.plans.weight()
+        self.plans.weight() + self.shapes.weight()
+    }
+
+    /// The plan of a text by what is known of others of its shape. The question is about the shape's key.
+    pub(crate) fn by_shape(
+        &self,
+        question: &Question<'_>,
+        text: &[u8],
+        shape: &Shape,
+    ) -> Option<Plan> {
+        match self.shapes.get(question)? {
+            Shaped::Proven(template) => Some(template.plan(text, shape)),
+            Shaped::Once { .. } | Shaped::Varies => None,
+        }
+    }
+
+    /// Learns from a text that was read in full.
+    pub(crate) fn learn(&self, question: &Question<'_>, text: &[u8], shape: &Shape, plan: &Plan) {
+        let shaped = match self.shapes.get(question) {
+            None => match Template::new(plan, text, shape, question.flags.encoding) {
+                Some(template) => Shaped::Once {
+                    first: text.into(),
+                    template: template.into(),
+                },
+                None => Shaped::Varies,
+            },
+            Some(Shaped::Once { first, .. }) if *first == *text => return,
+            Some(Shaped::Once { template, .. }) if template.plan(text, shape) == *plan => {
+                Shaped::Proven(template)
+            }
+            Some(Shaped::Once { .. }) => Shaped::Varies,
+            Some(Shaped::Proven(_) | Shaped::Varies) => return,
+        };
+        self.shapes.insert(question.key(), shaped);
     }
 
     pub(crate) fn get(&self, question: &Question<'_>) -> Option<Verdict> {
@@ -156,12 +227,6 @@ impl PlanCache {
         if question.text.len() > self.text_bytes_max {
             return;
         }
-        let key = Key {
-            text: question.text.into(),
-            generation: question.generation,
-            path: Arc::clone(question.path),
-            flags: question.flags,
-        };
-        self.plans.insert(key, verdict.clone());
+        self.plans.insert(question.key(), verdict.clone());
     }
 }

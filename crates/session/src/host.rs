@@ -62,6 +62,8 @@ pub enum Observation {
         code: &'static str,
     },
     PlanCacheHit,
+    /// Not the text, but another one that differs in its literals only was seen before.
+    PlanCacheShapeHit,
     PlanCacheMiss,
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use catalog::{Catalog, SearchPath};
-use rewrite::{Effect, Refusal, Reply, Scanned, Scope, Statement};
+use rewrite::{Effect, Refusal, Reply, Scanned, Scope, Shape, Statement};
 
 use crate::cache::{Flags, Planned, Question, Verdict};
 use crate::judge::Attempt;
@@ -133,6 +133,17 @@ impl<'t> Reading<'t> {
             host.observe(Observation::PlanCacheHit);
             return verdict;
         }
+        let shape = Shape::of(&self.scanned);
+        let about_shape = shape.as_ref().map(|shape| Question {
+            text: shape.key(),
+            ..question
+        });
+        if let (Some(shape), Some(question)) = (&shape, &about_shape)
+            && let Some(plan) = host.plans().by_shape(question, self.text, shape)
+        {
+            host.observe(Observation::PlanCacheShapeHit);
+            return Ok(Arc::new(Planned::new(self.text, plan)));
+        }
         host.observe(Observation::PlanCacheMiss);
         let scope = Scope {
             catalog,
@@ -142,7 +153,12 @@ impl<'t> Reading<'t> {
         };
         let verdict = match self.scanned.plan(&scope) {
             Ok(plan) if plan.edits.has_conflict() => Err(refusals::conflict()),
-            Ok(plan) => Ok(Arc::new(Planned::new(self.text, plan))),
+            Ok(plan) => {
+                if let (Some(shape), Some(question)) = (&shape, &about_shape) {
+                    host.plans().learn(question, self.text, shape, &plan);
+                }
+                Ok(Arc::new(Planned::new(self.text, plan)))
+            }
             Err(refusal) => Err(Arc::new(refusal)),
         };
         host.plans().keep(&question, &verdict);

@@ -91,22 +91,7 @@ impl Walk<'_> {
     fn statement_literal(&self) -> String {
         let span = self.outline.tokens.span(self.outline.range.clone());
         let bytes = self.outline.tokens.text().get(span).unwrap_or_default();
-        let mut text = match (std::str::from_utf8(bytes), self.scope.encoding) {
-            (Ok(text), ClientEncoding::Utf8) => text.to_string(),
-            _ => bytes
-                .iter()
-                .filter(|byte| byte.is_ascii())
-                .map(|&byte| byte as char)
-                .collect(),
-        };
-        if text.len() > STATEMENT_BYTES_MAX {
-            let mut end = STATEMENT_BYTES_MAX;
-            while !text.is_char_boundary(end) {
-                end -= 1;
-            }
-            text.truncate(end);
-        }
-        quote_literal(&text)
+        quoted_statement(bytes, self.scope.encoding)
     }
 
     /// Conditions of WHEN NOT MATCHED BY SOURCE: a tombstone is never unmatched.
@@ -176,6 +161,26 @@ impl Walk<'_> {
         }
         Some(width)
     }
+}
+
+/// A statement of the client as the ledger gets it.
+pub(crate) fn quoted_statement(bytes: &[u8], encoding: ClientEncoding) -> String {
+    let mut text = match (std::str::from_utf8(bytes), encoding) {
+        (Ok(text), ClientEncoding::Utf8) => text.to_string(),
+        _ => bytes
+            .iter()
+            .filter(|byte| byte.is_ascii())
+            .map(|&byte| byte as char)
+            .collect(),
+    };
+    if text.len() > STATEMENT_BYTES_MAX {
+        let mut end = STATEMENT_BYTES_MAX;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+    }
+    quote_literal(&text)
 }
 
 /// True if rows of one may be rows of the other: the same table, or a tree of partitions or

@@ -34,6 +34,7 @@ use crate::lex::{TokenKind, Tokens};
 use crate::{ClientEncoding, Edits, Refusal, Reply, Scope};
 
 use dml::{BySource, Deletion, Unlisted};
+pub(crate) use mark::quoted_statement;
 use outline::Outline;
 pub(crate) use row_type::names_row_type;
 use tree::{Ctes, Entry, EntryId, EntryKind, Level, LevelId};

@@ -21,6 +21,8 @@
 )]
 
 mod schema;
+#[path = "../variants/mod.rs"]
+mod variants;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -65,6 +67,10 @@ fn main() {
 }
 
 fn run(case: &Case) -> Result<(), Failed> {
+    let schema = schema::read(&case.catalog);
+    if let (Some(wrong), _) = variants::shape_fails(&case.sql, &scope(&schema)) {
+        return Err(wrong.into());
+    }
     let (outcome, actual) = rewritten(&case.catalog, &case.sql);
     if (outcome.as_str(), actual.as_str()) == (case.outcome.as_str(), case.expected.as_str()) {
         return Ok(());
@@ -78,15 +84,19 @@ fn run(case: &Case) -> Result<(), Failed> {
     Err(format!("{sql}\n{wanted}:\n{expected}\nbut {outcome}:\n{actual}").into())
 }
 
-/// The kind of block and its content.
-fn rewritten(catalog: &str, sql: &str) -> (String, String) {
-    let schema = schema::read(catalog);
-    let scope = Scope {
+fn scope(schema: &schema::Schema) -> Scope<'_> {
+    Scope {
         catalog: &schema.catalog,
         search_path: &schema.search_path,
         standard_conforming_strings: true,
         encoding: ClientEncoding::Utf8,
-    };
+    }
+}
+
+/// The kind of block and its content.
+fn rewritten(catalog: &str, sql: &str) -> (String, String) {
+    let schema = schema::read(catalog);
+    let scope = scope(&schema);
     let scanned = scan(sql.as_bytes(), &schema.catalog, true, ClientEncoding::Utf8);
     match scanned.plan(&scope) {
         Ok(plan) => {

@@ -1,7 +1,7 @@
 //! Statements and their replies.
 
 use expect_test::expect;
-use session::Port;
+use session::{Observation, Port};
 
 use crate::check;
 use crate::support::Talk;
@@ -63,6 +63,55 @@ fn a_delete_becomes_an_update_and_its_tag_a_delete() {
               < Complete DELETE 2 | Columns | Row 1 | Complete SELECT 1 | Complete UPDATE 7 | Ready I
         "#]],
     );
+}
+
+/// The first two are read in full; what the third becomes is known by then.
+#[test]
+fn texts_that_differ_in_literals_share_a_plan() {
+    let mut talk = Talk::ready("ready t");
+    check(
+        &mut talk,
+        "C Query DELETE FROM t WHERE id = 1
+         S Scope | Ready I
+         S Complete UPDATE 1 | Ready I
+         C Query DELETE FROM t WHERE id = 22
+         S Complete UPDATE 1 | Ready I
+         C Query DELETE FROM t WHERE id = 333
+         S Complete UPDATE 0 | Ready I
+         C Query DELETE FROM t WHERE id = 333
+         S Complete UPDATE 0 | Ready I
+         C Query DELETE FROM t WHERE id = '333'
+         S Complete UPDATE 0 | Ready I",
+        expect![[r#"
+            C Query DELETE FROM t WHERE id = 1
+              > Parse reprieve_probe SELECT reprieve.session_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              holds
+            S Scope | Ready I
+              > Query UPDATE t SET deleted_at = pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1(E'DELETE FROM t WHERE id = 1')) WHERE t.deleted_at IS NULL AND (id = 1)
+            S Complete UPDATE 1 | Ready I
+              < Complete DELETE 1 | Ready I
+            C Query DELETE FROM t WHERE id = 22
+              > Query UPDATE t SET deleted_at = pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1(E'DELETE FROM t WHERE id = 22')) WHERE t.deleted_at IS NULL AND (id = 22)
+            S Complete UPDATE 1 | Ready I
+              < Complete DELETE 1 | Ready I
+            C Query DELETE FROM t WHERE id = 333
+              > Query UPDATE t SET deleted_at = pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1(E'DELETE FROM t WHERE id = 333')) WHERE t.deleted_at IS NULL AND (id = 333)
+            S Complete UPDATE 0 | Ready I
+              < Complete DELETE 0 | Ready I
+            C Query DELETE FROM t WHERE id = 333
+              > Query UPDATE t SET deleted_at = pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1(E'DELETE FROM t WHERE id = 333')) WHERE t.deleted_at IS NULL AND (id = 333)
+            S Complete UPDATE 0 | Ready I
+              < Complete DELETE 0 | Ready I
+            C Query DELETE FROM t WHERE id = '333'
+              > Query UPDATE t SET deleted_at = pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1(E'DELETE FROM t WHERE id = ''333''')) WHERE t.deleted_at IS NULL AND (id = '333')
+            S Complete UPDATE 0 | Ready I
+              < Complete DELETE 0 | Ready I
+        "#]],
+    );
+    let seen = talk.host.seen.lock().unwrap();
+    let count = |wanted: Observation| seen.iter().filter(|event| **event == wanted).count();
+    assert_eq!(count(Observation::PlanCacheMiss), 3);
+    assert_eq!(count(Observation::PlanCacheShapeHit), 2);
 }
 
 #[test]
