@@ -74,13 +74,42 @@ CREATE TABLE IF NOT EXISTS reprieve.graveyard (
     columns      text[] NOT NULL,
     data         text[] NOT NULL,
     -- delete: a physical DELETE; truncate; evict: a tombstone whose key was used again, or that stood
-    -- in the way of the schema; disable: the table is no longer enabled.
-    cause        text NOT NULL CHECK (cause IN ('delete', 'truncate', 'evict', 'disable')),
+    -- in the way of the schema; disable: the table is no longer enabled; drop: the table is no more.
+    cause        text NOT NULL CONSTRAINT graveyard_causes CHECK (cause IN ('delete', 'truncate', 'evict', 'disable', 'drop')),
     deleted_at   timestamptz NOT NULL,     -- when the row was deleted for the client
     buried_at    timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE conrelid = 'reprieve.graveyard'::regclass AND conname = 'graveyard_causes') THEN
+        ALTER TABLE reprieve.graveyard DROP CONSTRAINT IF EXISTS graveyard_cause_check,
+            ADD CONSTRAINT graveyard_causes CHECK (cause IN ('delete', 'truncate', 'evict', 'disable', 'drop'));
+    END IF;
+END $$;
+
 CREATE INDEX IF NOT EXISTS graveyard_deletion ON reprieve.graveyard (deletion_id, relid);
 CREATE INDEX IF NOT EXISTS graveyard_relid ON reprieve.graveyard (relid);
+
+-- Enabled tables that were dropped with rows in them, see 088_drop_table.sql.
+CREATE TABLE IF NOT EXISTS reprieve.dropped (
+    relid        oid PRIMARY KEY,
+    deletion_id  bigint NOT NULL,
+    label        text NOT NULL,
+    requested    text NOT NULL,               -- the mode that was asked for, as in reprieve.tables
+    xid          xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    restored_at  timestamptz
+);
+CREATE INDEX IF NOT EXISTS dropped_deletion ON reprieve.dropped (deletion_id);
+
+-- How to make a dropped table again, in the order of `stage`. What is not `needed` may fail: it is reported.
+CREATE TABLE IF NOT EXISTS reprieve.dropped_parts (
+    relid   oid NOT NULL REFERENCES reprieve.dropped ON DELETE CASCADE,
+    stage   int NOT NULL,
+    what    text NOT NULL,
+    sql     text NOT NULL,
+    needed  boolean NOT NULL
+);
+CREATE INDEX IF NOT EXISTS dropped_parts_relid ON reprieve.dropped_parts (relid);
 
 -- References that SET NULL / SET DEFAULT changed, so that UNDELETE can put them back.
 CREATE TABLE IF NOT EXISTS reprieve.relinks (

@@ -31,7 +31,9 @@ END $$;
 CREATE OR REPLACE FUNCTION reprieve.drop_row_type(relid oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    EXECUTE format('DROP TYPE IF EXISTS reprieve.%I', reprieve.row_type_name(relid));
+    IF EXISTS (SELECT FROM pg_type y WHERE y.typnamespace = 'reprieve'::regnamespace AND y.typname = reprieve.row_type_name(relid)) THEN
+        EXECUTE format('DROP TYPE reprieve.%I', reprieve.row_type_name(relid));
+    END IF;
 END $$;
 
 -- What the catalog document says of it: [name, oid, oid of its array type, oid of the table's own row type, and of that one's array type].

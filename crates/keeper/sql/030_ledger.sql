@@ -228,7 +228,8 @@ END $$;
 
 -- True if the rows of a table that is truncated are few enough to be copied (setting truncate.max_rows, 1,000,000).
 -- More are refused, unless the session insists: SET reprieve.truncate = 'discard'.
-CREATE OR REPLACE FUNCTION reprieve.truncate_fits(relid oid) RETURNS boolean
+DROP FUNCTION IF EXISTS reprieve.truncate_fits(oid);
+CREATE OR REPLACE FUNCTION reprieve.truncate_fits(relid oid, verb text DEFAULT 'TRUNCATE') RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     most bigint := coalesce(reprieve.setting('truncate.max_rows')::bigint, 1000000);
@@ -238,7 +239,7 @@ BEGIN
     EXECUTE format('SELECT count(*) > $1 FROM (SELECT FROM ONLY %s LIMIT $1 + 1) AS t', reprieve.qualified(relid)) INTO more USING most;
     IF more AND current_setting('reprieve.truncate', true) IS DISTINCT FROM 'discard' THEN
         SELECT greatest(c.reltuples::bigint, most + 1) INTO estimate FROM pg_class c WHERE c.oid = relid;
-        RAISE EXCEPTION 'TRUNCATE of % would copy more than % rows to the graveyard', reprieve.qualified(relid), most
+        RAISE EXCEPTION '% of % would copy more than % rows to the graveyard', verb, reprieve.qualified(relid), most
             USING ERRCODE = 'RV001', DETAIL = format('The table has about %s rows; truncate.max_rows is %s.', estimate, most),
                   HINT = 'To lose the rows for good: SET reprieve.truncate = ''discard''. The ledger will say so. '
                          'Or raise truncate.max_rows in reprieve.settings.';

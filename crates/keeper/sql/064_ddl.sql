@@ -83,6 +83,9 @@ BEGIN
     SELECT array_agg(c.classid), array_agg(c.objid), coalesce(array_agg(c.objid) FILTER (WHERE c.classid = 'pg_proc'::regclass), '{}')
     INTO classes, objects, functions
     FROM pg_event_trigger_ddl_commands() AS c;
+    IF tg_tag IN ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED') THEN
+        PERFORM reprieve.forget_kept(NULL);
+    END IF;
     PERFORM reprieve.refuse_kept_rows(classes, objects);
     IF classes IS NULL AND tg_tag LIKE 'DROP %' AND tg_tag <> 'DROP OWNED' THEN
         -- Only dropped objects, see on_drop.
@@ -124,6 +127,7 @@ BEGIN
            array_agg(d.objid) FILTER (WHERE d.classid = 'pg_constraint'::regclass)
     INTO unknown, relations, functions, constraints
     FROM pg_event_trigger_dropped_objects() AS d;
+    PERFORM reprieve.note_unseen_drops(relations);
     IF unknown THEN
         PERFORM reprieve.follow_ddl(NULL, NULL);
         RETURN;

@@ -44,6 +44,14 @@ BEGIN
     END IF;
 END $$;
 
+-- Why rows of a table that was dropped cannot come back, and what would help.
+CREATE OR REPLACE FUNCTION reprieve.no_table(relid oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'the table is no more' || coalesce(
+        (SELECT format(' (UNDELETE DELETION %s makes it again)', d.deletion_id) FROM reprieve.dropped d
+          WHERE d.relid = no_table.relid AND d.restored_at IS NULL), '')
+$$;
+
 -- The root of a partition tree; the table itself if it is in none, or is no more.
 CREATE OR REPLACE FUNCTION reprieve.root_of(relid oid) RETURNS oid
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -89,7 +89,7 @@ BEGIN
                        reprieve.from_clause(t.relid), reprieve.chosen('t', t.relid, 't', false)) USING ids, act;
     END LOOP;
     INSERT INTO reprieve.undelete_picks
-    SELECT $2, g.relid, 'g', g.ctid, g.deletion_id, CASE WHEN c.oid IS NULL THEN 'the table is no more' END
+    SELECT $2, g.relid, 'g', g.ctid, g.deletion_id, CASE WHEN c.oid IS NULL THEN reprieve.no_table(g.relid) END
       FROM reprieve.graveyard g LEFT JOIN pg_class c ON c.oid = g.relid WHERE g.deletion_id = ANY (ids);
 END $$;
 
@@ -219,9 +219,11 @@ BEGIN
                                      AND (a.attnum = ANY (i.indkey::int2[]) OR i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)) LOOP
         FOREACH holder IN ARRAY holders LOOP
             RETURN QUERY EXECUTE format(
-                'SELECT DISTINCT ON (new.reprieve_tid) new.reprieve_tid, format(%L, %s) FROM %s AS new JOIN %s t ON %s WHERE %s AND %s',
+                -- Names in the expressions of an index are not qualified: alone in FROM the table is who they mean.
+                'SELECT DISTINCT ON (new.reprieve_tid) new.reprieve_tid, format(%L, l.name) FROM %s AS new,'
+                ' LATERAL (SELECT %s AS name FROM %s t WHERE %s AND %s AND %s) AS l',
                 format('its key is taken: constraint %s, live row %%s', replace(quote_ident(key.relname), '%', '%%')),
-                reprieve.row_name(table_id, 't'), reprieve.typed_graves(table_id, picked), reprieve.from_clause(table_id),
+                reprieve.typed_graves(table_id, picked), reprieve.row_name(table_id, 't'), reprieve.from_clause(table_id),
                 key.condition, key.guard, holder) USING ids, act;
         END LOOP;
     END LOOP;

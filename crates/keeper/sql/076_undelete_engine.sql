@@ -247,7 +247,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     ), line AS (
         SELECT w.*, array_to_string(w.notes
                     || CASE WHEN b.n > 0 THEN ARRAY[format('%s row(s) left in the bin, the first: %s', b.n, b.example)] ELSE '{}' END
-                    || CASE WHEN w.gone THEN ARRAY[format('the table is no more; %s row(s) of it are in the graveyard', w.graves)]
+                    || CASE WHEN w.gone THEN ARRAY[format('%s; %s row(s) of it are in the graveyard', reprieve.no_table(w.relid), w.graves)]
                             WHEN l.missing > coalesce(b.n, 0) THEN ARRAY[format('%s row(s) are no longer in the bin', l.missing - coalesce(b.n, 0))]
                             ELSE '{}' END
                     || CASE WHEN l.discarded > 0 THEN ARRAY[format('%s row(s) were not kept', l.discarded)] ELSE '{}' END
@@ -313,6 +313,7 @@ DECLARE
     left_behind text := '';
     lost text := '';
     done boolean := false;
+    remade text;
 BEGIN
     -- What is done to triggers for a moment is no change of the schema. Not in a SET clause: only superusers
     -- may write our settings there.
@@ -320,6 +321,7 @@ BEGIN
     -- One undelete of a deletion at a time; the second then finds what the first left.
     PERFORM FROM reprieve.deletions d WHERE d.id = ANY (ids) ORDER BY d.id FOR UPDATE;
     IF NOT by_row THEN
+        remade := reprieve.undrop(ids);
         PERFORM reprieve.undelete_scope(ids, act);
         BEGIN
             PERFORM reprieve.undelete_whole(ids, act);
@@ -350,8 +352,13 @@ BEGIN
                      'the same deletions took rows that were not kept, of ' || nullif(lost, '')) AS detail
       INTO whole
       FROM jsonb_to_recordset(lines) AS l(table_name text, restored bigint, relinked bigint, skipped bigint, verdict text, detail text);
+    IF remade IS NOT NULL THEN
+        remade := concat_ws('; ', nullif(remade, ''), nullif(reprieve.undrop_rest(ids), ''));
+        whole.incomplete := whole.incomplete + (remade <> '')::int;
+        whole.detail := concat_ws('; ', nullif(whole.detail, ''), nullif(remade, ''));
+    END IF;
     PERFORM set_config('reprieve.reconciling', '', true);
-    IF whole.restored + whole.relinked = 0 THEN
+    IF whole.restored + whole.relinked = 0 AND remade IS NULL THEN
         RETURN QUERY SELECT '(all)', 0::bigint, 0::bigint, whole.skipped, 'NOTHING',
             coalesce(nullif(whole.detail, ''), reprieve.undelete_before(ids));
         RETURN;

@@ -5,7 +5,8 @@ REVOKE ALL ON ALL TABLES IN SCHEMA reprieve FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA reprieve FROM PUBLIC;
 GRANT USAGE ON SCHEMA reprieve TO PUBLIC;
 GRANT EXECUTE ON FUNCTION reprieve.session_v1(), reprieve.catalog_v1(), reprieve.after_ddl_v1(),
-    reprieve.begin_deletion_v1(text) TO PUBLIC;
+    reprieve.begin_deletion_v1(text), reprieve.may_keep_v1(), reprieve.relation_named_v1(text), reprieve.dropped_names(text, text),
+    reprieve.tables_within_v1(text, text), reprieve.to_keep_v1(oid[]), reprieve.keep_v1(oid, text) TO PUBLIC;
 
 DO $$
 BEGIN
@@ -36,6 +37,10 @@ BEGIN
         CREATE EVENT TRIGGER reprieve_start ON ddl_command_start
             WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE INDEX', 'CREATE RULE', 'CREATE POLICY', 'ALTER POLICY', 'CREATE FUNCTION',
                          'CREATE PROCEDURE') EXECUTE FUNCTION reprieve.on_ddl_start();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'reprieve_keep') THEN
+        CREATE EVENT TRIGGER reprieve_keep ON ddl_command_start WHEN TAG IN ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED')
+            EXECUTE FUNCTION reprieve.on_drop_start();
     END IF;
 EXCEPTION WHEN insufficient_privilege THEN
     RAISE NOTICE 'this role may not create event triggers: schema changes made past the proxy are noticed by the reconciler only'

@@ -68,6 +68,22 @@ impl Database {
         self.client.batch_execute(sql).await.unwrap();
     }
 
+    #[allow(dead_code, reason = "each test file needs a part of it")]
+    pub async fn try_run(&self, sql: &str) -> Result<(), tokio_postgres::Error> {
+        self.client.batch_execute(sql).await
+    }
+
+    #[allow(dead_code, reason = "each test file needs a part of it")]
+    pub async fn session_as(&self, role: &str) -> tokio_postgres::Client {
+        connect(&self.url_as(role)).await
+    }
+
+    /// All that a query gives, as psql -At would print it.
+    #[allow(dead_code, reason = "each test file needs a part of it")]
+    pub async fn value(&self, sql: &str) -> String {
+        self.rows(sql).await.join("\n")
+    }
+
     /// The rows of a query, as psql -At would print them.
     pub async fn rows(&self, sql: &str) -> Vec<String> {
         let messages = self.client.simple_query(sql).await.unwrap();
