@@ -17,4 +17,6 @@ pub use doctor::{Finding, IntegrityProblem, Severity};
 pub use error::KeeperError;
 pub use install::{Graveyard, InstallReport, KEEPER_VERSION, UninstallReport};
 pub use snapshot::{Loaded, Sidecar};
-pub use tables::{Enabled, Failed, Progress, RequestedMode, Step, TableSettings, TableState};
+pub use tables::{
+    Enabled, Failed, OnDrop, Progress, RequestedMode, Step, TableSettings, TableState,
+};

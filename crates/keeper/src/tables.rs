@@ -17,7 +17,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const SIDECARS_TIMEOUT: Duration = Duration::from_secs(60);
 const SIDECARS_PAUSE: Duration = Duration::from_millis(50);
 
-/// `tables.enable`, `tables.exclude`, `tables.bin`, `tables.mark` of the configuration: globs over `schema.table`.
+/// Section `tables` of the configuration: globs over `schema.table`, and what a DROP does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableSettings {
     pub enable: Vec<String>,
@@ -26,6 +26,36 @@ pub struct TableSettings {
     pub bin: Vec<String>,
     /// Enabled in mode `mark` wherever that is possible at all, also where it is not exact.
     pub mark: Vec<String>,
+    pub on_drop: OnDrop,
+}
+
+/// What becomes of an enabled table that is dropped with rows in it (`tables.on_drop`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnDrop {
+    /// Rows and definition are kept: UNDELETE makes the table again.
+    #[default]
+    Keep,
+    /// An error, SQLSTATE RV001.
+    Refuse,
+    /// The rows are lost.
+    Allow,
+}
+
+impl OnDrop {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Refuse => "refuse",
+            Self::Allow => "allow",
+        }
+    }
+
+    /// `None` for a word that is none of the three.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Keep, Self::Refuse, Self::Allow]
+            .into_iter()
+            .find(|one| one.as_str() == word)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -144,18 +174,19 @@ pub(crate) struct Call<'a> {
 impl Keeper {
     /// Stores the patterns that decide about tables created later. Does not touch existing tables.
     pub async fn set_table_settings(&self, settings: &TableSettings) -> Result<(), KeeperError> {
-        for (key, patterns) in [
-            ("tables.enable", &settings.enable),
-            ("tables.exclude", &settings.exclude),
-            ("tables.bin", &settings.bin),
-            ("tables.mark", &settings.mark),
+        for (key, value) in [
+            ("tables.enable", settings.enable.join(",")),
+            ("tables.exclude", settings.exclude.join(",")),
+            ("tables.bin", settings.bin.join(",")),
+            ("tables.mark", settings.mark.join(",")),
+            ("tables.on_drop", settings.on_drop.as_str().to_owned()),
         ] {
             self.rows(
                 "storing the table settings",
                 "INSERT INTO reprieve.settings AS s (key, value) VALUES ($1, $2)
                  ON CONFLICT (key) DO UPDATE SET value = excluded.value
                  WHERE s.value IS DISTINCT FROM excluded.value",
-                &[&key, &patterns.join(",")],
+                &[&key, &value],
             )
             .await
             .map_err(|error| self.or_not_installed(error))?;

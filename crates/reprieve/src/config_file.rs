@@ -132,6 +132,9 @@ section! {
         /// These in mode `mark` wherever that is possible at all, even where somebody could tell: `reprieve doctor` says
         /// where. The default is `mark` only where it is exact.
         mark: Globs = Globs::default(),
+        /// What becomes of an enabled table that is dropped with rows in it. `keep`: `UNDELETE DELETION` makes it
+        /// again, rows and all. `refuse`: an error. `allow`: its rows are lost. Needs event triggers.
+        on_drop: String = "keep".into(),
     }
 }
 

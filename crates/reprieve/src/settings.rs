@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use keeper::{KeeperConfig, Sidecar, TableSettings};
+use keeper::{KeeperConfig, OnDrop, Sidecar, TableSettings};
 use proxy::{
     ClientTls, ClientTlsMode, KeeperSettings, Limits, ListenAddress, Settings, SslMode, Upstream,
     UpstreamUrl,
@@ -77,6 +77,10 @@ impl Config {
                 exclude: raw.tables.exclude.0.clone(),
                 bin: raw.tables.bin.0.clone(),
                 mark: raw.tables.mark.0.clone(),
+                on_drop: OnDrop::parse(&raw.tables.on_drop).ok_or_else(|| {
+                    let reason = "it is keep, refuse or allow";
+                    blame.key("tables.on_drop", &raw.tables.on_drop, reason)
+                })?,
             },
             log: log(raw, &blame)?,
             plan_cache_bytes: raw.limits.plan_cache_bytes,

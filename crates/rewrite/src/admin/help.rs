@@ -7,11 +7,12 @@ pub struct HelpEntry {
     pub meaning: &'static str,
 }
 
-pub(super) const UNDELETE: &str = "UNDELETE DELETION n | TRANSACTION x | FROM table [WHERE condition] | SINCE time [UNTIL time] [BY role]";
-pub(super) const UNDELETE_DELETION: &str = "UNDELETE DELETION n";
-pub(super) const UNDELETE_TRANSACTION: &str = "UNDELETE TRANSACTION x";
-pub(super) const UNDELETE_FROM: &str = "UNDELETE FROM table [WHERE condition]";
-pub(super) const UNDELETE_SINCE: &str = "UNDELETE SINCE time [UNTIL time] [BY role]";
+pub(super) const UNDELETE: &str = "UNDELETE DELETION n | TRANSACTION x | FROM table [WHERE condition] | SINCE time [UNTIL time] [BY role], each with MODE m";
+pub(super) const UNDELETE_DELETION: &str =
+    "UNDELETE DELETION n [MODE nocascade | cascade | nonconflict_only]";
+pub(super) const UNDELETE_TRANSACTION: &str = "UNDELETE TRANSACTION x [MODE m]";
+pub(super) const UNDELETE_FROM: &str = "UNDELETE FROM table [MODE m] [WHERE condition]";
+pub(super) const UNDELETE_SINCE: &str = "UNDELETE SINCE time [UNTIL time] [BY role] [MODE m]";
 pub(super) const SHOW_DELETIONS: &str = "SHOW DELETIONS [WHERE condition] [LIMIT n]";
 pub(super) const SHOW_TABLES: &str = "SHOW TABLES";
 pub(super) const SHOW_DELETED: &str = "SHOW DELETED FROM table [WHERE condition]";
@@ -23,7 +24,7 @@ pub(super) const CHECK: &str = "CHECK INTEGRITY";
 pub const HELP: &[HelpEntry] = &[
     HelpEntry {
         form: UNDELETE_DELETION,
-        meaning: "restore what one statement deleted; n as SHOW DELETIONS has it",
+        meaning: "restore what one statement deleted, or none of it; cascade: with deleted parents; nonconflict_only: what can come back",
     },
     HelpEntry {
         form: UNDELETE_TRANSACTION,
@@ -31,7 +32,7 @@ pub const HELP: &[HelpEntry] = &[
     },
     HelpEntry {
         form: UNDELETE_FROM,
-        meaning: "restore deleted rows of one table, and what went with them",
+        meaning: "restore deleted rows of one table; MODE cascade: and their parents, and what went with them",
     },
     HelpEntry {
         form: UNDELETE_SINCE,

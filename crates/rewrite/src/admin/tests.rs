@@ -55,6 +55,22 @@ fn undelete() {
         "SELECT * FROM reprieve.undelete_since_v1((now() - interval '1 hour')::pg_catalog.timestamptz, ('2026-01-01')::pg_catalog.timestamptz, E'bob')",
     );
     becomes(
+        "UNDELETE DELETION 7 MODE cascade",
+        "SELECT * FROM reprieve.undelete_deletion_v1(7, mode => 'cascade')",
+    );
+    becomes(
+        "UNDELETE TRANSACTION 7 NONCONFLICT_ONLY",
+        "SELECT * FROM reprieve.undelete_transaction_v1('7'::pg_catalog.xid8, mode => 'nonconflict_only')",
+    );
+    becomes(
+        "UNDELETE FROM orders CASCADE WHERE cascade",
+        "SELECT * FROM reprieve.undelete_where_v1(E'\"orders\"'::pg_catalog.regclass, E'cascade', mode => 'cascade')",
+    );
+    becomes(
+        "UNDELETE SINCE $1 nocascade",
+        "SELECT * FROM reprieve.undelete_since_v1(($1)::pg_catalog.timestamptz, NULL, NULL, mode => 'nocascade')",
+    );
+    becomes(
         "UNDELETE SINCE $1 BY $2",
         "SELECT * FROM reprieve.undelete_since_v1(($1)::pg_catalog.timestamptz, NULL, $2)",
     );
@@ -112,6 +128,7 @@ fn errors_say_where_and_how() {
         ("UNDELETE EVERYTHING", 9),
         ("UNDELETE DELETION 1.5", 18),
         ("UNDELETE DELETION 1 2", 20),
+        ("UNDELETE DELETION 1 MODE force", 25),
         ("SELECT 1; ENABLE SOFT DELETE orders", 29),
         ("ENABLE SOFT DELETE ON orders MODE x", 34),
         ("UNDELETE FROM orders WHERE id = $1", 32),

@@ -52,14 +52,20 @@ fn keeper(sql: String) -> Option<Verb> {
     Some(Verb::Keeper(sql))
 }
 
+const UNDELETE_MODES: &[&str] = &["nocascade", "cascade", "nonconflict_only"];
+
 fn undelete(words: &mut Words<'_, '_>) -> Result<String, Refusal> {
     if words.eat("deletion") {
         let id = words.number(help::UNDELETE_DELETION, "the number of a deletion")?;
+        let mode = words.mode(help::UNDELETE_DELETION)?;
         words.end(help::UNDELETE_DELETION)?;
-        return Ok(format!("SELECT * FROM reprieve.undelete_deletion_v1({id})"));
+        return Ok(format!(
+            "SELECT * FROM reprieve.undelete_deletion_v1({id}{mode})"
+        ));
     }
     if words.eat("transaction") {
         let id = words.number(help::UNDELETE_TRANSACTION, "the id of a transaction")?;
+        let mode = words.mode(help::UNDELETE_TRANSACTION)?;
         words.end(help::UNDELETE_TRANSACTION)?;
         // A bare number has no cast to xid8, text has.
         let id = if id.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -68,12 +74,13 @@ fn undelete(words: &mut Words<'_, '_>) -> Result<String, Refusal> {
             id
         };
         return Ok(format!(
-            "SELECT * FROM reprieve.undelete_transaction_v1({id}::pg_catalog.xid8)"
+            "SELECT * FROM reprieve.undelete_transaction_v1({id}::pg_catalog.xid8{mode})"
         ));
     }
     if words.eat("from") {
         let form = help::UNDELETE_FROM;
         let table = words.table(form)?;
+        let mode = words.mode(form)?;
         let condition = if words.eat("where") {
             words.literal_condition(form)?
         } else {
@@ -81,16 +88,16 @@ fn undelete(words: &mut Words<'_, '_>) -> Result<String, Refusal> {
         };
         words.end(form)?;
         return Ok(format!(
-            "SELECT * FROM reprieve.undelete_where_v1({}, {})",
+            "SELECT * FROM reprieve.undelete_where_v1({}, {}{mode})",
             table.regclass(),
             quote_literal(&condition)
         ));
     }
     if words.eat("since") {
         let form = help::UNDELETE_SINCE;
-        let since = words.time(&["until", "by"], form)?;
+        let since = words.time(&[&["until", "by", "mode"], UNDELETE_MODES].concat(), form)?;
         let until = if words.eat("until") {
-            words.time(&["by"], form)?
+            words.time(&[&["by", "mode"], UNDELETE_MODES].concat(), form)?
         } else {
             "NULL".into()
         };
@@ -99,9 +106,10 @@ fn undelete(words: &mut Words<'_, '_>) -> Result<String, Refusal> {
         } else {
             "NULL".into()
         };
+        let mode = words.mode(form)?;
         words.end(form)?;
         return Ok(format!(
-            "SELECT * FROM reprieve.undelete_since_v1({since}, {until}, {role})"
+            "SELECT * FROM reprieve.undelete_since_v1({since}, {until}, {role}{mode})"
         ));
     }
     Err(words.unexpected(help::UNDELETE))
@@ -310,6 +318,16 @@ impl Words<'_, '_> {
             schema: parts.pop(),
             name,
         })
+    }
+
+    /// `[[MODE] m]`, as a further argument; empty without one.
+    fn mode(&mut self, form: &str) -> Result<String, Refusal> {
+        let announced = self.eat("mode");
+        match UNDELETE_MODES.iter().find(|mode| self.eat(mode)) {
+            Some(mode) => Ok(format!(", mode => '{mode}'")),
+            None if announced => Err(self.unexpected(form)),
+            None => Ok(String::new()),
+        }
     }
 
     /// A whole number, a parameter, or a string that the server reads as one.
