@@ -109,7 +109,12 @@ pub(super) fn star(draft: &mut Draft<'_>, index: usize) {
     while draft.previous_kind(start) == Some(TokenKind::Dot) && start >= draft.start() + 2 {
         start -= 2;
     }
-    let behind_from = draft.follows(start, &["from", "join", "update", "into", "only", "table"]);
+    // A join may begin with brackets.
+    while draft.previous(start).is_some_and(|before| draft.opens(before)) {
+        start -= 1;
+    }
+    let behind_from = draft.follows(start, &["from", "join", "update", "into", "only", "table"])
+        || lists_tables(draft, start);
     let next = draft.kind(index + 1);
     let operand_follows = matches!(
         next,
@@ -125,6 +130,47 @@ pub(super) fn star(draft: &mut Draft<'_>, index: usize) {
     if behind_from && !operand_follows {
         draft.drop(index..index + 1);
     }
+}
+
+/// True behind a comma of a FROM clause: ON stands in one too, and there is no comma in its condition.
+fn lists_tables(draft: &Draft<'_>, index: usize) -> bool {
+    if draft.previous_kind(index) != Some(TokenKind::Comma) {
+        return false;
+    }
+    const CLAUSES: &[&str] = &[
+        "select",
+        "from",
+        "on",
+        "using",
+        "where",
+        "group",
+        "having",
+        "window",
+        "order",
+        "limit",
+        "offset",
+        "returning",
+        "set",
+        "values",
+        "by",
+        "union",
+        "intersect",
+        "except",
+    ];
+    let mut at = index - 1;
+    while at > draft.start() {
+        at -= 1;
+        // From a closing bracket to the one that it closes.
+        at = draft.partner(at).min(at);
+        if draft.opens(at) && draft.partner(at) > index {
+            return false;
+        }
+        if draft.one_of(at, CLAUSES) && !draft.is_label(at) {
+            let is_distinct = draft.is(at, "on") && draft.follows(at, &["distinct"]);
+            return !is_distinct && draft.one_of(at, &["from", "on", "using"]);
+        }
+    }
+    false
 }
 
 /// `TABLE t` is `SELECT * FROM t`. TABLE is reserved: elsewhere it stands behind words of DDL, INTO

@@ -212,28 +212,53 @@ pub(super) fn parenthesis(draft: &mut Draft<'_>, index: usize) {
     if empty && grouping {
         draft.replace(index, vec![Token::LParen, our_word("NULL")]);
     }
-    // `((SELECT 1) UNION SELECT 2)`: sqlparser takes the first for the whole.
-    let set_operators = ["union", "intersect", "except"];
-    if draft.opens(index + 1) && draft.one_of(draft.skip(index + 1), &set_operators) {
-        let close = draft.partner(index + 1);
-        let tail = [
-            "order",
-            "limit",
-            "offset",
-            "fetch",
-            "union",
-            "intersect",
-            "except",
-        ];
-        if draft.find(index + 2..close, &tail).is_none() {
-            draft.drop(index + 1..index + 2);
-            draft.drop(close..close + 1);
-        }
+    // `((SELECT 1) UNION SELECT 2)`, `((SELECT 1) ORDER BY 1)`: sqlparser takes the first for the whole. As a table in
+    // FROM it does not.
+    if draft.opens(index + 1) && goes_on(draft, draft.skip(index + 1)) && holds_query(draft, index)
+    {
+        let select = [our_word("SELECT"), Token::Mul, our_word("FROM")];
+        draft.replace(index, [vec![Token::LParen], select.to_vec()].concat());
     }
     // XMLNAMESPACES('x' AS y): constants and names.
     if draft.follows(index, &["xmlnamespaces", "xmlattributes", "xmlforest"]) {
         labels(draft, index);
     }
+}
+
+/// What follows a query in brackets if it is a part of a query.
+fn goes_on(draft: &Draft<'_>, index: usize) -> bool {
+    let words = [
+        "union",
+        "intersect",
+        "except",
+        "order",
+        "limit",
+        "offset",
+        "fetch",
+    ];
+    draft.one_of(index, &words)
+}
+
+/// True if this bracket is one around a query, not that of a function's arguments, and a query begins in it.
+fn holds_query(draft: &Draft<'_>, index: usize) -> bool {
+    let mut first = index;
+    while draft.opens(first) {
+        first += 1;
+    }
+    let called = match draft.previous(index) {
+        Some(before) if draft.is_name(before) => {
+            let word = draft.word(before);
+            draft.is_label(before)
+                || !(crate::keyword::expects_operand(&word)
+                    || matches!(
+                        crate::keyword::category(&word),
+                        Some(crate::keyword::Category::Reserved)
+                    )
+                    || ["exists", "join"].contains(&word.as_str()))
+        }
+        _ => false,
+    };
+    !called && draft.one_of(first, &["select", "with", "values", "table"])
 }
 
 /// `expression AS name` in an argument list.
@@ -257,9 +282,14 @@ pub(super) fn dot(draft: &mut Draft<'_>, index: usize) {
         draft.previous_kind(index),
         Some(TokenKind::RightParenthesis | TokenKind::RightBracket | TokenKind::Parameter)
     );
-    let cast =
-        draft.is_operator(index + 1, "*") && draft.kind(index + 2) == Some(TokenKind::Typecast);
-    if !behind_value && !cast {
+    // `t.*` is a value where something other than the end of a list's item follows.
+    let value = draft.is_operator(index + 1, "*")
+        && match draft.kind(index + 2) {
+            Some(TokenKind::Typecast | TokenKind::Operator) => true,
+            Some(TokenKind::Word) => !draft.one_of(index + 2, &["from", "as", "into"]),
+            _ => false,
+        };
+    if !behind_value && !value {
         return;
     }
     let mut end = index;

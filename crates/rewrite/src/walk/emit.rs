@@ -5,6 +5,7 @@ use std::ops::Range;
 use catalog::quote_identifier;
 
 use crate::Refusal;
+use crate::lex::TokenKind;
 
 use super::tree::{Entry, EntryId, EntryKind, Filter, LevelId, Lock, Place, Star};
 use super::{Walk, refuse};
@@ -156,12 +157,15 @@ impl Walk<'_> {
             return false;
         };
         let grouped = self.names_in(group.clone(), false);
-        if table.primary_key.is_empty()
-            || !table
-                .primary_key
-                .iter()
-                .all(|column| grouped.contains(column))
-        {
+        let is_its_own = |&(token, _): &(usize, String)| {
+            let is_qualified = token > 1 && self.outline.is(token - 1, TokenKind::Dot);
+            !is_qualified || self.outline.name(token - 2) == entry.exposed
+        };
+        let is_grouped = |column: &String| {
+            let own = grouped.iter().filter(|name| is_its_own(name));
+            own.map(|(_, name)| name).any(|name| name == column)
+        };
+        if table.primary_key.is_empty() || !table.primary_key.iter().all(is_grouped) {
             return false;
         }
         let mut used = Vec::new();
@@ -169,13 +173,18 @@ impl Walk<'_> {
             used.extend(self.names_in(range.clone(), true));
         }
         let stars = level.stars.iter().any(|star| star.qualifier.is_some());
-        stars
-            || used
-                .iter()
-                .any(|name| !grouped.contains(name) && entry.has_visible(name))
+        let is_row = |&(token, _): &(usize, String)| {
+            let mut rows = entry.uses.whole_row.iter();
+            rows.any(|row| row.tokens.start == token)
+        };
+        let is_column = |(_, name): &(usize, String)| {
+            entry.has_visible(name) && !grouped.iter().any(|(_, grouped)| grouped == name)
+        };
+        stars || used.iter().any(|name| is_row(name) || is_column(name))
     }
 
-    fn names_in(&self, range: Range<usize>, outside_aggregates: bool) -> Vec<String> {
+    /// The names in `range` with their tokens.
+    fn names_in(&self, range: Range<usize>, outside_aggregates: bool) -> Vec<(usize, String)> {
         let mut names = Vec::new();
         let mut at = range.start;
         while at < range.end {
@@ -187,7 +196,7 @@ impl Walk<'_> {
                 continue;
             }
             if self.outline.is_name(at) {
-                names.extend(self.outline.name(at));
+                names.extend(self.outline.name(at).map(|name| (at, name)));
             }
             at += 1;
         }

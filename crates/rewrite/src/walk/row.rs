@@ -7,6 +7,7 @@ use std::ops::Range;
 use catalog::quote_identifier;
 
 use crate::Refusal;
+use crate::keyword::{self, Category};
 use crate::lex::TokenKind;
 
 use super::Walk;
@@ -39,9 +40,7 @@ impl Walk<'_> {
     fn cast_row(&mut self, id: EntryId, row: &WholeRow) -> Result<(), Refusal> {
         let WholeRow { tokens, certain } = row.clone();
         let outline = &self.outline;
-        let alone = outline.opens(tokens.start.wrapping_sub(1))
-            && outline.is(tokens.end, TokenKind::RightParenthesis);
-        let is_column = alone && outline.is(tokens.end + 1, TokenKind::Dot);
+        let is_column = self.field_of(id, &tokens).is_some() || self.star_of(&tokens).is_some();
         let is_list = tokens.len() > 1 && self.is_list_item(&tokens);
         let is_output = self.is_by_output(id, tokens.start);
         let is_subscripted = outline.is(tokens.end, TokenKind::LeftBracket);
@@ -151,20 +150,24 @@ impl Walk<'_> {
             self.replace(tokens, &list);
             return Ok(());
         }
-        let outline = &self.outline;
-        let alone = outline.opens(tokens.start.wrapping_sub(1))
-            && outline.is(tokens.end, TokenKind::RightParenthesis);
-        if alone && outline.is(tokens.end + 1, TokenKind::Dot) {
-            // (t).column is t.column.
-            let field = outline.name(tokens.end + 2);
-            return match field {
-                Some(field) if entry.has_visible(&field) => {
-                    let qualifier = self.row_qualifier(id)?;
-                    self.replace(tokens.start - 1..tokens.end + 1, &qualifier);
-                    Ok(())
-                }
-                _ => Err(self.unread(tokens.start)),
-            };
+        if let Some((replaced, column)) = self.field_of(id, &tokens) {
+            let qualifier = self.row_qualifier(id)?;
+            if entry.has_visible(&column) {
+                let text = match self.outline.is(replaced.end, TokenKind::Dot) {
+                    true => qualifier,
+                    false => format!("{qualifier}.{}", quote_identifier(&column)),
+                };
+                self.replace(replaced, &text);
+                return Ok(());
+            }
+            return Err(self.unread(tokens.start));
+        }
+        if let Some(replaced) = self.star_of(&tokens) {
+            if list.is_empty() {
+                return Err(self.unread(tokens.start));
+            }
+            self.replace(replaced, &list);
+            return Ok(());
         }
         // A column that is named like its table would be taken for the row.
         let mut alias = entry.exposed.clone().unwrap_or_default();
@@ -188,6 +191,52 @@ impl Walk<'_> {
         };
         self.replace(tokens, &text);
         Ok(())
+    }
+
+    /// `(t).*` in a list: all of its tokens.
+    fn star_of(&self, tokens: &Range<usize>) -> Option<Range<usize>> {
+        let outline = &self.outline;
+        let (mut start, mut end) = (tokens.start, tokens.end);
+        while outline.opens(start.wrapping_sub(1)) && outline.is(end, TokenKind::RightParenthesis) {
+            (start, end) = (start - 1, end + 1);
+        }
+        let is_star =
+            start < tokens.start && outline.is(end, TokenKind::Dot) && outline.is_star(end + 1);
+        let behind = end + 2;
+        let ends = behind >= outline.range.end
+            || outline.is(behind, TokenKind::Comma)
+            || outline.is(behind, TokenKind::RightParenthesis)
+            || outline.one_of(behind, &["from", "into"]);
+        (is_star && ends).then_some(start..behind)
+    }
+
+    /// `(t).column`, in brackets as often as one likes, and `column(t)`: both are `t.column`. The column, and the tokens that
+    /// stand for `t`, or in the second case for all of it.
+    fn field_of(&self, id: EntryId, tokens: &Range<usize>) -> Option<(Range<usize>, String)> {
+        let outline = &self.outline;
+        let (mut start, mut end) = (tokens.start, tokens.end);
+        while outline.opens(start.wrapping_sub(1)) && outline.is(end, TokenKind::RightParenthesis) {
+            (start, end) = (start - 1, end + 1);
+            if outline.is(end, TokenKind::Dot) {
+                return Some((start..end, outline.name(end + 1)?));
+            }
+        }
+        let called = start.wrapping_sub(1);
+        let is_keyword = outline.is(called, TokenKind::Word)
+            && outline.name(called).is_some_and(|word| {
+                let category = keyword::category(&word);
+                matches!(category, Some(Category::Reserved | Category::ColumnName))
+            });
+        let is_call = start < tokens.start
+            && outline.is_name(called)
+            && !is_keyword
+            && !outline.is(called.wrapping_sub(1), TokenKind::Dot);
+        // A function that takes any row goes first. Of other functions of that name none takes this one: it would not be
+        // marked.
+        let column = outline.name(called).filter(|_| is_call)?;
+        let is_column =
+            self.entries[id].has_visible(&column) && !TAKE_ROWS.contains(&column.as_str());
+        is_column.then_some((called..end, column))
     }
 
     /// True if `t.*` stands in a row or in VALUES, where it is the columns; elsewhere within an
@@ -231,6 +280,35 @@ impl Walk<'_> {
         self.outline.word(at.wrapping_sub(1), "values")
     }
 }
+
+/// PostgreSQL's own functions of one argument that take a row.
+const TAKE_ROWS: &[&str] = &[
+    "any_value",
+    "array_agg",
+    "concat",
+    "count",
+    "every",
+    "format",
+    "hash_record",
+    "json_agg",
+    "json_agg_strict",
+    "json_build_array",
+    "json_strip_nulls",
+    "jsonb_agg",
+    "jsonb_agg_strict",
+    "jsonb_build_array",
+    "max",
+    "min",
+    "num_nonnulls",
+    "num_nulls",
+    "pg_column_size",
+    "pg_typeof",
+    "record_out",
+    "record_send",
+    "row_to_json",
+    "to_json",
+    "to_jsonb",
+];
 
 /// Keywords behind which several expressions in parentheses are a row. Not IN: its list holds rows.
 const BEFORE_ROWS: &[&str] = &[
