@@ -246,3 +246,40 @@ fn deletes_that_never_saw_the_proxy_are_kept_too() {
     admin.run(&format!("UNDELETE DELETION {deletion}"));
     assert_eq!(checksum(&mut app), before);
 }
+
+#[test]
+fn s25_dropped_tables_come_back_and_what_was_deleted_in_them_before() {
+    let (mut app, mut admin) = open("s25_drop");
+    app.run("CREATE VIEW names AS SELECT id, name FROM p");
+    settle(&SHOP.cluster, "s25_drop");
+    let before = checksum(&mut app);
+    app.run("DELETE FROM p WHERE id = 1");
+    let deleted = last_deletion(&mut admin);
+    // In a transaction that is undone nothing is kept.
+    app.run("BEGIN; DROP TABLE c; DROP VIEW names; DROP TABLE p; ROLLBACK");
+    assert_eq!(last_deletion(&mut admin), deleted);
+    assert_eq!(app.command("DROP TABLE c, p CASCADE"), "DROP TABLE");
+    let missing = app.query("SELECT * FROM p");
+    let missing = tests::compare::lines(&missing, tests::message::Detail::Meaning);
+    assert!(missing[0].contains("42P01"), "{missing:?}");
+    let dropped = last_deletion(&mut admin);
+    let told = admin.run(&format!(
+        "SELECT statement, tables FROM reprieve.show_deletions WHERE id = {dropped}"
+    ));
+    assert_eq!(told, ["DROP TABLE c, p CASCADE|c 1, p 1"]);
+    assert_eq!(
+        admin.run(&format!("UNDELETE DELETION {dropped} MODE nocascade")),
+        [
+            "public.c|1|0|0|COMPLETE|",
+            "public.p|1|0|0|COMPLETE|",
+            "(all)|2|0|0|COMPLETE|"
+        ]
+    );
+    settle(&SHOP.cluster, "s25_drop");
+    assert_eq!(app.run("SELECT name FROM names"), ["two"]);
+    admin.run(&format!("UNDELETE DELETION {deleted}"));
+    assert_eq!(checksum(&mut app), before);
+    assert_eq!(app.command("DELETE FROM p WHERE id = 2"), "DELETE 1");
+    assert_eq!(app.run("SELECT id FROM c ORDER BY id"), ["11", "12"]);
+    assert_eq!(admin.run("CHECK INTEGRITY"), [""; 0]);
+}
