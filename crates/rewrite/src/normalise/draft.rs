@@ -194,7 +194,11 @@ impl<'a> Draft<'a> {
     }
 
     pub fn into_stream(mut self) -> Vec<TokenWithSpan> {
-        let mut stream: Vec<TokenWithSpan> = Vec::with_capacity(self.part.len());
+        let actions = &self.actions[self.part.start - self.base..self.part.end - self.base];
+        let kept = actions
+            .iter()
+            .filter(|action| !matches!(action, Action::Drop));
+        let mut stream: Vec<TokenWithSpan> = Vec::with_capacity(kept.count());
         for index in self.part.clone() {
             match std::mem::replace(&mut self.actions[index - self.base], Action::Drop) {
                 Action::Drop => {}

@@ -5,6 +5,7 @@
 //! hold the name of a relation or a subquery**: each rule says why it is safe.
 
 mod clause;
+mod constants;
 mod draft;
 mod expression;
 mod literal;
@@ -35,6 +36,7 @@ pub(crate) fn normalise(
 ) -> (Vec<TokenWithSpan>, Normalised) {
     let mut draft = Draft::new(tokens, range.clone());
     let wrappers = wrapper::unwrap(&mut draft, range);
+    constants::thin(&mut draft);
     let mut index = draft.start();
     while index < draft.end() {
         apply(&mut draft, index);
