@@ -17,6 +17,9 @@ use std::time::Instant;
 use report::{Report, Setting};
 use suite::{Suite, Tables};
 
+/// What differs is tried so often: these specs are about timing.
+const ATTEMPTS_MAX: usize = 3;
+
 fn main() -> ExitCode {
     let arguments = std::env::args().skip(1).collect::<Vec<_>>();
     let wanted = |setting: Setting| {
@@ -42,7 +45,7 @@ fn main() -> ExitCode {
         wanted(setting).then(|| {
             let mut runs = Vec::new();
             let mut left = suite.names.clone();
-            for attempt in 1..=3 {
+            for attempt in 1..=ATTEMPTS_MAX {
                 let name = format!("{}-{attempt}", setting.name());
                 let run = suite.run(&name, Some(tables), &left, |spec, text| {
                     eprintln!("{name}: {spec}: {}", report.short(spec, text));

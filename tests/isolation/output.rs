@@ -1,7 +1,7 @@
 //! What isolationtester prints, cut into permutations.
 
 /// One permutation: its line, and what was printed until the next one.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permutation {
     /// The steps, in their order.
     pub steps: String,
@@ -28,4 +28,24 @@ pub fn permutations(output: &str) -> Vec<Permutation> {
         permutation.text.truncate(permutation.text.trim_end().len());
     }
     found
+}
+
+impl Permutation {
+    /// The same without the plans that it prints.
+    pub fn without_plans(&self) -> Permutation {
+        let mut text = String::new();
+        let mut in_plan = false;
+        for line in self.text.lines() {
+            in_plan |= line == "QUERY PLAN";
+            if !in_plan {
+                text += line;
+                text += "\n";
+            }
+            in_plan &= !line.ends_with(" rows)");
+        }
+        Permutation {
+            steps: self.steps.clone(),
+            text,
+        }
+    }
 }

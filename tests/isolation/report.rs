@@ -43,6 +43,8 @@ struct Outcome {
     identical: usize,
     /// Identical at the second or third try only.
     later: Vec<String>,
+    /// Differ in the plans that they print, and in nothing else.
+    plans: Vec<String>,
     different: Vec<Different>,
     noted: [u64; 4],
     found: Vec<String>,
@@ -98,6 +100,18 @@ impl Report<'_> {
             .collect()
     }
 
+    /// Whether a permutation differs in plans at most.
+    fn same_but_plans(&self, spec: &str, output: &str, place: usize) -> bool {
+        let tried = permutations(output);
+        tried.get(place).is_some_and(|tried| {
+            self.plain[spec].iter().any(|variant| {
+                variant
+                    .get(place)
+                    .is_some_and(|plain| plain.without_plans() == tried.without_plans())
+            })
+        })
+    }
+
     /// Whether all permutations of a spec are as directly.
     pub fn same(&self, spec: &str, output: &str) -> bool {
         self.compared(spec, output).iter().all(|same| *same)
@@ -117,6 +131,7 @@ impl Report<'_> {
             all: 0,
             identical: 0,
             later: Vec::new(),
+            plans: Vec::new(),
             different: Vec::new(),
             noted: runs[0].noted,
             found: runs.iter().flat_map(|run| run.found.clone()).collect(),
@@ -136,6 +151,11 @@ impl Report<'_> {
                     outcome.identical += 1;
                 } else if compared.iter().any(|compared| compared[i]) {
                     outcome.later.push(format!("{spec}: {}", permutation.steps));
+                } else if outputs
+                    .iter()
+                    .any(|output| self.same_but_plans(spec, output, i))
+                {
+                    outcome.plans.push(format!("{spec}: {}", permutation.steps));
                 } else {
                     let tried = permutations(outputs[0]);
                     outcome.different.push(Different {
@@ -189,6 +209,9 @@ impl Report<'_> {
             for later in &outcome.later {
                 let _ = writeln!(text, "{name}: at a later try: {later}");
             }
+            for plans in &outcome.plans {
+                let _ = writeln!(text, "{name}: plans: {plans}");
+            }
             for found in &outcome.found {
                 let _ = writeln!(text, "{name}: check: {found}");
             }
@@ -223,9 +246,10 @@ impl Outcome {
         };
         let same = self.identical + self.later.len();
         let mut text = format!(
-            "{name}: {same} of {} permutations identical ({} of them at a later try)",
+            "{name}: {same} of {} permutations identical ({} of them at a later try), {} but for the plans they print",
             self.all,
-            self.later.len()
+            self.later.len(),
+            self.plans.len()
         );
         let [mark, bin, preparing, tombstones] = self.noted;
         if self.setting != Setting::Nothing {

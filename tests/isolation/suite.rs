@@ -92,21 +92,34 @@ impl Suite {
                 std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             String::from_utf8_lossy(&bytes).into_owned()
         };
-        let names = read(&source.join("isolation_schedule"))
+        let mut names = read(&source.join("isolation_schedule"))
             .lines()
             .filter_map(|line| line.strip_prefix("test:"))
             .flat_map(str::split_whitespace)
-            .filter(|name| only.is_none_or(|only| only.split(',').any(|wanted| wanted == *name)))
             .map(str::to_owned)
             .collect::<Vec<_>>();
+        // Ours come behind PostgreSQL's.
+        let own = root().join("tests/isolation/specs");
+        let mut added = std::fs::read_dir(&own)
+            .expect("our own specs")
+            .filter_map(|entry| {
+                let name = entry.expect("an entry").file_name();
+                Some(name.to_str()?.strip_suffix(".spec")?.to_owned())
+            })
+            .collect::<Vec<_>>();
+        added.sort();
+        names.extend(added);
+        names.retain(|name| only.is_none_or(|only| only.split(',').any(|wanted| wanted == name)));
         assert!(!names.is_empty(), "the schedule names no such spec");
         let mut texts = BTreeMap::new();
         let mut expected = BTreeMap::new();
         for name in &names {
-            texts.insert(
-                name.clone(),
-                read(&source.join("specs").join(format!("{name}.spec"))),
-            );
+            let file = format!("{name}.spec");
+            let path = match own.join(&file) {
+                path if path.exists() => path,
+                _ => source.join("specs").join(&file),
+            };
+            texts.insert(name.clone(), read(&path));
             let variants = ["", "_1", "_2", "_3"]
                 .iter()
                 .map(|variant| source.join("expected").join(format!("{name}{variant}.out")))

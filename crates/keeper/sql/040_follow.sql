@@ -296,8 +296,11 @@ END $$;
 CREATE OR REPLACE FUNCTION reprieve.bury_marked(id bigint, relid oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    -- Rows that hang on each other leave together: see unhang.
+    PERFORM set_config('reprieve.leaving', id::text, true);
     PERFORM reprieve.run_as_client(format(
         'DELETE FROM ONLY %s WHERE deletion_id OPERATOR(pg_catalog.=) $2', reprieve.qualified(relid)), NULL, id);
+    PERFORM set_config('reprieve.leaving', '', true);
 END $$;
 
 -- Follows the foreign keys of what deletion `id` has marked in a table: first in, first out, as PostgreSQL

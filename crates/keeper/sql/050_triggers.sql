@@ -223,7 +223,40 @@ BEGIN
     PERFORM set_config('reprieve.burying', '', true);
 END $$;
 
+-- A trigger function that is never run: for triggers whose condition is all they are for.
+CREATE OR REPLACE FUNCTION reprieve.never() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN NULL;
+END $$;
+
+-- Tells the eviction which INSERT it is part of, by the statement triggers that PostgreSQL fires in front of the rows: of an INSERT
+-- with ON CONFLICT DO UPDATE also those for UPDATE. reprieve.upsert is '' for a plain INSERT and for DO NOTHING, 1 for DO UPDATE, 2 where
+-- that writes a key column. Each trigger's condition sets it, and is false. A hint only: it chooses a lock.
+CREATE OR REPLACE FUNCTION reprieve.ensure_upsert(relid oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    rest text := 'FOR EACH STATEMENT WHEN (pg_catalog.set_config(''reprieve.upsert'', %L, true) IS NULL) EXECUTE FUNCTION reprieve.never()';
+    -- What PostgreSQL takes for key columns when it locks a row.
+    keys text := (SELECT string_agg(DISTINCT quote_ident(a.attname), ', ')
+                  FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, place), pg_attribute a
+                  WHERE i.indrelid = relid AND i.indisunique AND i.indexprs IS NULL AND i.indpred IS NULL AND k.place <= i.indnkeyatts
+                    AND a.attrelid = i.indrelid AND a.attnum = k.attnum AND a.attname NOT IN ('deleted_at', 'deletion_id'));
+BEGIN
+    PERFORM reprieve.ensure_trigger(relid, '~reprieve_insert', 'BEFORE INSERT', format(rest, ''));
+    PERFORM reprieve.ensure_trigger(relid, '~reprieve_upsert', 'BEFORE UPDATE', format(rest, '1'));
+    IF keys IS NULL THEN
+        PERFORM reprieve.drop_triggers(relid, '^~reprieve_upsert_key$');
+    ELSE
+        PERFORM reprieve.ensure_trigger(relid, '~reprieve_upsert_key', 'BEFORE UPDATE OF ' || keys, format(rest, '2'));
+    END IF;
+END $$;
+
 -- Eviction: BEFORE INSERT and BEFORE UPDATE of a key, a tombstone that holds the key goes to the graveyard.
+--
+-- A live row that holds the key may be about to be marked. ON CONFLICT DO UPDATE is going to lock it anyway: it is locked here already,
+-- as strongly as PostgreSQL will, so that two of them cannot wait for each other. Otherwise PostgreSQL waits for the other transaction,
+-- and locks nothing: so the lock that waits is given back, by ending a subtransaction. Rows that nobody has touched need no lock.
 CREATE OR REPLACE FUNCTION reprieve.ensure_evict(relid oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
@@ -234,24 +267,40 @@ DECLARE
     watched text[] := '{}';
 BEGIN
     FOR key IN SELECT * FROM reprieve.keys(relid) LOOP
-        -- The lock waits for a delete that is not committed yet and shows its outcome.
         steps := steps || format($f$
     IF %1$s THEN
-        %2$s
-            PERFORM reprieve.bury_tombstones(%5$s, ARRAY(SELECT t.ctid FROM ONLY %3$s AS t WHERE %4$s AND t.deleted_at IS NOT NULL FOR UPDATE));
+        SELECT bool_or(t.deleted_at IS NULL), bool_or(t.deleted_at IS NULL AND t.xmax::text <> '0'), bool_or(t.deleted_at IS NOT NULL)
+        INTO held, touched, buried FROM ONLY %2$s AS t WHERE %3$s;
+        IF held IS NOT NULL THEN
+            IF held AND TG_OP = 'INSERT' AND current_setting('reprieve.upsert', true) = '2' THEN
+                PERFORM FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NULL FOR UPDATE;
+                buried := buried OR NOT FOUND;
+            ELSIF held AND TG_OP = 'INSERT' AND current_setting('reprieve.upsert', true) = '1' THEN
+                PERFORM FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NULL FOR NO KEY UPDATE;
+                buried := buried OR NOT FOUND;
+            ELSIF touched THEN
+                BEGIN
+                    PERFORM FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NULL FOR KEY SHARE;
+                    buried := buried OR NOT FOUND;
+                    RAISE SQLSTATE 'RV000';
+                EXCEPTION WHEN SQLSTATE 'RV000' THEN
+                    NULL;
+                END;
+            END IF;
+            IF buried THEN
+                PERFORM reprieve.bury_tombstones(%4$s, ARRAY(SELECT t.ctid FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NOT NULL FOR UPDATE));
+            END IF;
         END IF;
-    END IF;$f$, key.guard, CASE WHEN key.exclusion
-            THEN format('PERFORM FROM ONLY %s AS t WHERE %s FOR KEY SHARE;
-        IF FOUND THEN', target, key.condition)
-            ELSE format('SELECT t.deleted_at INTO buried FROM ONLY %s AS t WHERE %s FOR KEY SHARE;
-        IF buried IS NOT NULL THEN', target, key.condition) END, target, key.condition, relid);
+    END IF;$f$, key.guard, target, key.condition, relid);
         watched := watched || key.columns;
     END LOOP;
     watched := ARRAY(SELECT DISTINCT w FROM unnest(watched) AS w ORDER BY w);
     PERFORM reprieve.ensure_function('evict_' || relid, ARRAY[relid], format($f$
 #variable_conflict use_column
 DECLARE
-    buried timestamptz;
+    held boolean;
+    touched boolean;
+    buried boolean;
 BEGIN
     IF TG_OP = 'INSERT' AND (NEW.deleted_at IS NOT NULL OR NEW.deletion_id IS NOT NULL) THEN
         RAISE EXCEPTION USING ERRCODE = '42601', MESSAGE = 'INSERT has more expressions than target columns';
@@ -261,8 +310,9 @@ END $f$, steps));
     PERFORM reprieve.ensure_trigger(relid, '~reprieve_evict', 'BEFORE INSERT',
                                     format('FOR EACH ROW EXECUTE FUNCTION reprieve.%I()', 'evict_' || relid));
     IF watched = '{}' THEN
-        PERFORM reprieve.drop_triggers(relid, '^~reprieve_evict_update$');
+        PERFORM reprieve.drop_triggers(relid, '^~reprieve_(evict_update|insert|upsert|upsert_key)$');
     ELSE
+        PERFORM reprieve.ensure_upsert(relid);
         PERFORM reprieve.ensure_trigger(relid, '~reprieve_evict_update',
             'BEFORE UPDATE OF ' || (SELECT string_agg(format('%I', w), ', ') FROM unnest(watched) AS w),
             format('FOR EACH ROW WHEN (OLD.deleted_at IS NULL AND NEW.deleted_at IS NULL AND %s) EXECUTE FUNCTION reprieve.%I()',
@@ -330,7 +380,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
              JOIN pg_attribute ca ON ca.attrelid = x.conrelid AND ca.attnum = u.ck
              JOIN pg_attribute pa ON pa.attrelid = x.confrelid AND pa.attnum = u.pk
          ) AS k
-    WHERE x.contype = 'f' AND x.conparentid = 0
+    WHERE x.contype = 'f' AND x.conparentid = 0 AND coalesce((to_jsonb(x) ->> 'conenforced')::boolean, true)
       AND (relids IS NULL OR x.conrelid = ANY (relids) OR x.confrelid = ANY (relids))
       AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid IN (x.conrelid, x.confrelid)
                   AND (t.mode = 'mark' OR (t.relid = x.confrelid AND x.confdeltype IN ('n', 'd'))
@@ -411,7 +461,8 @@ BEGIN
     IF current_setting('reprieve.burying', true) IS DISTINCT FROM '1' THEN
         PERFORM FROM %1$s c WHERE %2$s FOR KEY SHARE;
         IF FOUND THEN
-            places := ARRAY(SELECT c.ctid FROM %1$s c WHERE %2$s AND c.deleted_at IS NOT NULL FOR UPDATE);
+            places := ARRAY(SELECT c.ctid FROM %1$s c WHERE %2$s AND c.deleted_at IS NOT NULL
+                            AND c.deletion_id::text IS DISTINCT FROM current_setting('reprieve.leaving', true) FOR UPDATE);
             IF places <> '{}' THEN
                 PERFORM reprieve.bury_tombstones(%3$s, places);
             END IF;
