@@ -47,7 +47,8 @@ CREATE INDEX IF NOT EXISTS deletions_statement_at ON reprieve.deletions (stateme
 
 -- What a deletion took, table by table, and what of it was brought back or moved since.
 CREATE TABLE IF NOT EXISTS reprieve.deletion_tables (
-    deletion_id  bigint NOT NULL REFERENCES reprieve.deletions ON DELETE CASCADE,
+    -- No foreign key to deletions: its check reads there, and serializable transactions would depend on each other.
+    deletion_id  bigint NOT NULL,
     relid        oid NOT NULL,
     schema_name  text NOT NULL,
     table_name   text NOT NULL,
@@ -56,6 +57,17 @@ CREATE TABLE IF NOT EXISTS reprieve.deletion_tables (
     restored     bigint NOT NULL DEFAULT 0,      -- rows brought back since
     PRIMARY KEY (deletion_id, relid)
 );
+
+ALTER TABLE reprieve.deletion_tables DROP CONSTRAINT IF EXISTS deletion_tables_deletion_id_fkey;
+
+CREATE OR REPLACE FUNCTION reprieve.forget_deletions() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM reprieve.deletion_tables t USING forgotten f WHERE t.deletion_id = f.id;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER forget_deletions AFTER DELETE ON reprieve.deletions
+    REFERENCING OLD TABLE AS forgotten FOR EACH STATEMENT EXECUTE FUNCTION reprieve.forget_deletions();
 
 -- Rows that are lost for good: by a TRUNCATE, because somebody insisted (reprieve.truncate), or because a cascade took
 -- them from a table that is not enabled and may not be.
