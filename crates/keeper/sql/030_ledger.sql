@@ -6,12 +6,17 @@
 -- statement marked is followed and counted whatever they say, `following` is believed of the keeper only, and rows
 -- marked under another id than the open one are an error (after_mark). The ledger's session_role cannot be forged.
 
--- A new id: transaction id * 1,000,000 + running number. Not from a sequence: lastval() belongs to the client.
+-- A new id: transaction id * 1,000,000 + running number. Not from a sequence: lastval() belongs to the client. A serializable
+-- transaction does not look at the ledger, to which all others write: it would depend on transactions that it has nothing to do with.
 CREATE OR REPLACE FUNCTION reprieve.next_deletion() RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     base bigint := pg_current_xact_id()::text::bigint * 1000000;
+    last text := current_setting('reprieve.last', true);
 BEGIN
+    IF current_setting('transaction_isolation') = 'serializable' THEN
+        RETURN 1 + CASE WHEN last ~ '^[0-9]{7,18}$' AND last::bigint / 1000000 = base / 1000000 THEN last::bigint ELSE base END;
+    END IF;
     RETURN 1 + coalesce((SELECT max(d.id) FROM reprieve.deletions d WHERE d.id > base AND d.id < base + 1000000), base);
 END $$;
 
@@ -52,7 +57,8 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
             nullif(current_setting('application_name', true), ''), inet_client_addr(),
             nullif(current_setting('reprieve.actor', true), ''), nullif(current_setting('reprieve.reason', true), ''),
             nullif(current_setting('reprieve.statement', true), ''))
-    ON CONFLICT DO NOTHING
+    ON CONFLICT DO NOTHING;
+    SELECT set_config('reprieve.last', $1::text, true);
 $$;
 
 -- Adds to what deletion `id` took from a table; writes the ledger row with the first.
