@@ -163,7 +163,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                format('CASE WHEN %1$I.%2$I IS DISTINCT FROM NULL THEN format(''%%s'', %1$I.%2$I) END', alias, a.attname),
                ', ' ORDER BY a.attnum), '') || ']::text[]'
     FROM pg_attribute a
-    WHERE a.attrelid = row_sql.relid AND a.attnum > 0 AND NOT a.attisdropped
+    -- Virtual columns have no value of their own, and a transition table cannot compute one.
+    WHERE a.attrelid = row_sql.relid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v'
       AND NOT (a.attname IN ('deleted_at', 'deletion_id')
                AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = row_sql.relid AND t.mode = 'mark'))
 $$;

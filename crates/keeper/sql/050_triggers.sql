@@ -95,7 +95,7 @@ BEGIN
             FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, place)
             LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum > 0
             JOIN pg_opclass oc ON oc.oid = i.indclass[k.place - 1]
-            LEFT JOIN pg_constraint x ON x.conindid = i.indexrelid AND x.contype = 'x'
+            LEFT JOIN pg_constraint x ON x.conindid = i.indexrelid AND x.conexclop IS NOT NULL
             LEFT JOIN pg_amop ao ON ao.amopfamily = oc.opcfamily AND ao.amopstrategy = 3 AND NOT i.indisexclusion
                                 AND ao.amoplefttype = oc.opcintype AND ao.amoprighttype = oc.opcintype
             JOIN pg_operator o ON o.oid = CASE WHEN i.indisexclusion THEN x.conexclop[k.place] ELSE ao.amopopr END

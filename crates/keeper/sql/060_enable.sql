@@ -99,6 +99,12 @@ BEGIN
     IF found_name IS NOT NULL THEN
         reason := format('the foreign key %I leads to or from a partitioned or inherited table', found_name); RETURN NEXT;
     END IF;
+    -- Several rows together may be the parent.
+    SELECT x.conname INTO found_name FROM pg_constraint x
+    WHERE x.contype = 'f' AND relid IN (x.conrelid, x.confrelid) AND (to_jsonb(x) ->> 'conperiod')::boolean LIMIT 1;
+    IF found_name IS NOT NULL THEN
+        reason := format('the foreign key %I has a period', found_name); RETURN NEXT;
+    END IF;
     SELECT o.relname INTO found_name FROM pg_constraint x JOIN pg_class o ON o.oid IN (x.conrelid, x.confrelid)
     WHERE x.contype = 'f' AND relid IN (x.conrelid, x.confrelid) AND NOT pg_has_role(o.relowner, 'USAGE') LIMIT 1;
     IF found_name IS NOT NULL THEN

@@ -4,7 +4,8 @@
 -- A key of a partitioned table counts once, with the root.
 CREATE OR REPLACE VIEW reprieve.cascades AS
     SELECT DISTINCT x.confrelid AS parent, x.conrelid AS child FROM pg_catalog.pg_constraint x
-    WHERE x.contype = 'f' AND x.confdeltype = 'c' AND x.conparentid = 0 AND x.conrelid <> x.confrelid;
+    WHERE x.contype = 'f' AND x.confdeltype = 'c' AND x.conparentid = 0 AND x.conrelid <> x.confrelid
+      AND coalesce((pg_catalog.to_jsonb(x) ->> 'conenforced')::boolean, true);
 
 -- Why a table that a cascade reaches is not taken in, to be read after its name; NULL if it is enabled or can be.
 CREATE OR REPLACE FUNCTION reprieve.left_out(relid oid) RETURNS text

@@ -22,6 +22,10 @@ BEGIN
         verdict.mode := 'bin';
         verdict.reason := 'marking would be exact now, but the table is large: enable it again to mark';
     END IF;
+    IF verdict.mode = 'mark' AND old.mode IS DISTINCT FROM 'mark' AND current_setting('reprieve.goes_on', true) = '1' THEN
+        verdict.mode := 'bin';
+        verdict.reason := 'marking would be exact: it begins behind this schema change';
+    END IF;
     PERFORM reprieve.set_mode(relid, requested, verdict.mode, verdict.reason);
     IF old.mode IS DISTINCT FROM verdict.mode THEN
         INSERT INTO reprieve.acts (verb, target, result)
@@ -93,6 +97,11 @@ BEGIN
         BEGIN
             PERFORM reprieve.reconcile_table(item.relid, item.requested);
             changed := true;
+            IF current_setting('reprieve.goes_on', true) = '1'
+               AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = item.relid AND t.mode = 'bin' AND t.requested <> 'bin') THEN
+                failed := failed || item.relid;
+                UPDATE reprieve.tables t SET signature = NULL WHERE t.relid = item.relid AND t.signature IS NOT NULL;
+            END IF;
         EXCEPTION WHEN OTHERS THEN
             GET STACKED DIAGNOSTICS trouble = MESSAGE_TEXT;
             RAISE LOG 'reprieve: table % could not be reconciled: %', reprieve.qualified(item.relid), trouble;

@@ -4,10 +4,15 @@
 -- gets the catalog; the reconciler tries again later.
 CREATE OR REPLACE FUNCTION reprieve.after_ddl_v1() RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+DECLARE
+    followed text := coalesce(current_setting('reprieve.followed', true), '');
 BEGIN
-    IF coalesce(current_setting('reprieve.followed', true), '') <> '' AND current_setting('session_replication_role') <> 'replica' THEN
+    IF followed <> '' AND current_setting('session_replication_role') <> 'replica' THEN
         -- The event trigger has been there; on replicas there is none.
         PERFORM set_config('reprieve.followed', '', false);
+        IF followed = 'for now' THEN
+            PERFORM reprieve.follow_ddl(ARRAY(SELECT t.relid FROM reprieve.tables t WHERE t.signature IS NULL), '{}');
+        END IF;
     ELSIF reprieve.may_follow() THEN
         PERFORM reprieve.follow_ddl(NULL, NULL);
     END IF;
@@ -69,6 +74,30 @@ BEGIN
         UNION SELECT h.inhparent FROM pg_inherits h WHERE h.inhrelid = ANY (own));
 END $$;
 
+-- True if a text has more than one statement. What comes behind a schema change in one message was planned without our
+-- columns.
+CREATE OR REPLACE FUNCTION reprieve.has_several(rest text) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    token text;
+    closing text;
+    stop int;
+BEGIN
+    LOOP
+        token := substring(rest FROM '(;\s*\S|''|"|--|/\*|\$(?:[[:alpha:]_]\w*)?\$)');
+        IF token IS NULL OR starts_with(token, ';') THEN
+            RETURN token IS NOT NULL;
+        END IF;
+        closing := CASE token WHEN '--' THEN E'\n' WHEN '/*' THEN '*/' ELSE token END;
+        rest := substr(rest, strpos(rest, token) + length(token));
+        stop := strpos(rest, closing);
+        IF stop = 0 THEN
+            RETURN false;
+        END IF;
+        rest := substr(rest, stop + length(closing));
+    END LOOP;
+END $$;
+
 -- Event trigger, where the installing role may create one: after each command that changes the schema.
 CREATE OR REPLACE FUNCTION reprieve.on_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
@@ -76,10 +105,13 @@ DECLARE
     classes oid[];
     objects oid[];
     functions oid[];
+    several boolean := reprieve.has_several(current_query());
 BEGIN
     IF NOT reprieve.may_follow() THEN
         RETURN;
     END IF;
+    -- No table begins to be marked while its message goes on: the proxy calls behind it.
+    PERFORM set_config('reprieve.goes_on', several::int::text, true);
     SELECT array_agg(c.classid), array_agg(c.objid), coalesce(array_agg(c.objid) FILTER (WHERE c.classid = 'pg_proc'::regclass), '{}')
     INTO classes, objects, functions
     FROM pg_event_trigger_ddl_commands() AS c;
@@ -100,7 +132,8 @@ BEGIN
     ELSE
         PERFORM reprieve.follow_ddl(NULL, NULL);
     END IF;
-    PERFORM set_config('reprieve.followed', '1', false);
+    PERFORM set_config('reprieve.goes_on', '0', true);
+    PERFORM set_config('reprieve.followed', CASE WHEN several THEN 'for now' ELSE 'wholly' END, false);
 END $$;
 
 -- Event trigger: before anybody can notice that objects are gone.
@@ -235,7 +268,7 @@ DECLARE
     unmarks boolean := CASE tg_tag WHEN 'ALTER TABLE' THEN text ~ '\m(attach|inherit)\M' WHEN 'CREATE TABLE' THEN text ~ '\minherits\M'
                                    ELSE tg_tag <> 'CREATE INDEX' END;
     columns boolean := alters AND text ~ '\m(type|drop)\M';
-    judges boolean := alters AND text ~ '\m(unique|primary|check|null|references|exclude|validate|type)\M'
+    judges boolean := alters AND text ~ '\m(unique|primary|check|null|references|exclude|validate|enforced|type)\M'
                       OR tg_tag = 'CREATE INDEX' AND text ~ '\munique\M';
     relation oid;
 BEGIN
@@ -246,6 +279,12 @@ BEGIN
         text := regexp_replace(text, '\mas\s*e?[''$].*$', '');
     END IF;
     PERFORM set_config('reprieve.reconciling', '1', true);
+    IF alters AND text ~ '\m(validate|enforced)\M' THEN
+        -- Deleted rows are no parents, whosever foreign key it is.
+        PERFORM reprieve.clear_tombstones(t.relid) FROM reprieve.tables t
+        WHERE t.mode = 'mark' AND EXISTS (SELECT FROM pg_constraint x WHERE x.contype = 'f' AND x.confrelid = t.relid
+                                          AND strpos(text, lower(x.conname)) > 0);
+    END IF;
     FOREACH relation IN ARRAY reprieve.named_in(text, tg_tag IN ('ALTER TABLE', 'CREATE INDEX')) LOOP
         IF unmarks THEN
             PERFORM reprieve.unmark(relation);

@@ -22,7 +22,8 @@ async fn enabled(name: &str, schema: &str) -> Database {
         .run("INSERT INTO reprieve.settings VALUES ('tables.enable', '*.*')")
         .await;
     database.run(schema).await;
-    database.run("SELECT reprieve.advance_v1()").await;
+    // As a sidecar does behind a message with several statements.
+    database.run("SELECT reprieve.reconcile_v1(false)").await;
     database
 }
 

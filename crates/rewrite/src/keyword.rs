@@ -129,7 +129,7 @@ const UNRESERVED: &[&str] = &[
     "return", "returns", "revoke", "role", "rollback", "rollup", "routine", "routines", "rows",
     "rule", "savepoint", "scalar", "schema", "schemas", "scroll", "search", "second", "security",
     "sequence", "sequences", "serializable", "server", "session", "set", "sets", "share", "show",
-    "simple", "skip", "snapshot", "sql", "stable", "standalone", "start", "statement",
+    "simple", "skip", "snapshot", "source", "sql", "stable", "standalone", "start", "statement",
     "statistics", "stdin", "stdout", "storage", "stored", "strict", "string", "strip",
     "subscription", "support", "sysid", "system", "tables", "tablespace", "target", "temp",
     "template", "temporary", "text", "ties", "transaction", "transform", "trigger", "truncate",
