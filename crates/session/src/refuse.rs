@@ -53,8 +53,8 @@ impl Tried {
         match fields.sqlstate() {
             // The grammar comes before names are looked at. Others of this code count columns.
             b"42601" if GRAMMAR.contains(&fields.get(b'F').unwrap_or_default()) => true,
-            // Names that do not exist.
-            b"42703" | b"42P01" | b"42883" | b"42704" | b"3F000" => {
+            // Names that do not exist, and relations of one name.
+            b"42703" | b"42P01" | b"42883" | b"42704" | b"3F000" | b"42712" => {
                 !self.names_differ && !says_ours(b'M') && !says_ours(b'D')
             }
             // The transaction has failed.

@@ -76,10 +76,17 @@ impl Walk<'_> {
             .then_some("its columns are renamed")
     }
 
-    /// True if only its whole row is asked for, and never the null row of an outer join.
+    /// True if only its whole row is asked for, and it can be told from the null row of an outer join.
     fn row_suffices(&self, entry: EntryId) -> bool {
-        let entry = &self.entries[entry];
-        entry.place == Place::Filter && entry.uses.hidden.is_none() && !entry.aliases_reach_ours()
+        let id = entry;
+        let entry = &self.entries[id];
+        let is_there = match entry.place {
+            Place::Filter => true,
+            // Its key tells.
+            Place::On(_) => self.key_of(id).is_some(),
+            Place::Wrap | Place::Nowhere => false,
+        };
+        is_there && entry.uses.hidden.is_none() && !entry.aliases_reach_ours()
     }
 
     fn wrap(&mut self, entry: EntryId, why: &str) -> Result<(), Refusal> {
@@ -116,7 +123,8 @@ impl Walk<'_> {
     /// Why a subquery with the same columns would not do.
     pub(super) fn cannot_stand_in(&self, id: EntryId) -> Option<&'static str> {
         let entry = &self.entries[id];
-        if entry.uses.schema_qualified.is_some() {
+        let mut qualified = entry.uses.schema_qualified.iter();
+        if qualified.any(|(_, is_found)| !is_found) {
             return Some("but a column is qualified with its schema");
         }
         let level = self
@@ -192,8 +200,17 @@ impl Walk<'_> {
                 && self.outline.one_of(at, AGGREGATES)
                 && self.outline.opens(at + 1)
             {
-                at = self.outline.after(at + 1);
-                continue;
+                let call = self.outline.after(at + 1);
+                let filtered = self.outline.word(call, "filter") && self.outline.opens(call + 1);
+                let behind = match filtered {
+                    true => self.outline.after(call + 1),
+                    false => call,
+                };
+                // As a window function it sees groups, not their rows.
+                if !self.outline.word(behind, "over") {
+                    at = behind;
+                    continue;
+                }
             }
             if self.outline.is_name(at) {
                 names.extend(self.outline.name(at).map(|name| (at, name)));
@@ -352,6 +369,10 @@ impl Walk<'_> {
             self.replace(alias_tokens, "");
         }
         self.insert_behind(last, &format!(" WHERE deleted_at IS NULL){alias}"));
+        // A subquery has no schema.
+        for (schema, _) in self.entries[id].uses.schema_qualified.clone() {
+            self.replace(schema, "");
+        }
         Ok(())
     }
 
@@ -372,23 +393,39 @@ impl Walk<'_> {
     fn emit_star(&mut self, level: LevelId, index: usize) -> Result<(), Refusal> {
         let entries = self.starred(level, &self.levels[level].stars[index]);
         let masked = |entry: &EntryId| self.masked_columns(level, *entry);
-        if !entries
-            .iter()
-            .any(|entry| self.is_open(*entry) || masked(entry).is_some())
+        let with_schema = |qualifier: &Range<usize>| qualifier.len() > 1;
+        let loses_schema = self.levels[level].stars[index]
+            .qualifier
+            .as_ref()
+            .is_some_and(with_schema)
+            && entries.iter().any(|&entry| self.wrapped[entry]);
+        if !loses_schema
+            && !entries
+                .iter()
+                .any(|entry| self.is_open(*entry) || masked(entry).is_some())
         {
             return Ok(());
         }
         let mut lists = Vec::new();
+        if loses_schema
+            && let Some(&entry) = entries.first()
+            && let Some(name) = self.entries[entry].exposed.clone()
+            && self.entry_named(&name, level) != Some(entry)
+        {
+            let at = self.levels[level].stars[index].tokens.start;
+            return Err(self.unread(at));
+        }
         for entry in entries {
             if self.is_open(entry) {
                 lists.push(self.column_list(&self.entries[entry])?);
             } else if let Some(columns) = masked(&entry) {
                 lists.push(self.masked_list(entry, columns)?);
             } else {
-                lists.push(format!(
-                    "{}.*",
-                    self.text(self.entries[entry].qualifier.clone())?
-                ));
+                let mut qualifier = self.entries[entry].qualifier.clone();
+                if self.wrapped[entry] {
+                    qualifier.start = qualifier.end - 1;
+                }
+                lists.push(format!("{}.*", self.text(qualifier)?));
             }
         }
         let tokens = self.levels[level].stars[index].tokens.clone();

@@ -220,10 +220,12 @@ impl Walk<'_> {
         let Some(entry) = self.entry_in_schema(qualifier, name, level) else {
             return Ok(());
         };
+        let schema = tokens.start..tokens.start + 2;
+        let is_found = !rest.is_empty() && self.entry_named(name, level) == Some(entry);
         self.entries[entry]
             .uses
             .schema_qualified
-            .get_or_insert(tokens.start);
+            .push((schema, is_found));
         match rest {
             [column, ..] => {
                 if let [column] = rest {

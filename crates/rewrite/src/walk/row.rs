@@ -67,19 +67,8 @@ impl Walk<'_> {
     /// same to count() and others: its key tells the two apart. CASE also where the row is always there: the cast alone is
     /// to the parser what `ROW(...)` is, and that is compared field by field (`transformAExprIn` in parse_expr.c).
     fn typed(&self, id: EntryId, row: &str) -> Result<String, Refusal> {
-        let entry = &self.entries[id];
-        let is_there = match entry.kind {
-            EntryKind::Target => true,
-            EntryKind::Image => entry.exposed.as_deref() == Some("excluded"),
-            EntryKind::Source => entry.place == Place::Filter,
-        };
-        let key = entry.table.as_deref().and_then(|table| {
-            let key = table.primary_key.first()?;
-            let mut columns = table.visible_columns();
-            let place = columns.position(|column| column.name == *key)?;
-            entry.visible_names().into_iter().nth(place)
-        });
-        let is_missing = match key.filter(|_| !is_there) {
+        let key = self.key_of(id);
+        let is_missing = match key.filter(|_| !self.is_there(id)) {
             None => "false".into(),
             Some(key) => {
                 let name = self.row_qualifier(id)?;
@@ -87,6 +76,26 @@ impl Walk<'_> {
             }
         };
         Ok(format!("CASE WHEN {is_missing} THEN NULL ELSE {row} END"))
+    }
+
+    /// False if a row may be missing: that of an outer join, `old` of an INSERT.
+    fn is_there(&self, id: EntryId) -> bool {
+        let entry = &self.entries[id];
+        match entry.kind {
+            EntryKind::Target => true,
+            EntryKind::Image => entry.exposed.as_deref() == Some("excluded"),
+            EntryKind::Source => entry.place == Place::Filter,
+        }
+    }
+
+    /// What the client calls the first column of the primary key.
+    pub(super) fn key_of(&self, id: EntryId) -> Option<String> {
+        let entry = &self.entries[id];
+        let table = entry.table.as_deref()?;
+        let key = table.primary_key.first()?;
+        let mut columns = table.visible_columns();
+        let place = columns.position(|column| column.name == *key)?;
+        entry.visible_names().into_iter().nth(place)
     }
 
     fn row_qualifier(&self, id: EntryId) -> Result<String, Refusal> {
@@ -182,12 +191,11 @@ impl Walk<'_> {
         };
         let row =
             |cast: &str| format!("(SELECT {alias}{cast}{label} FROM (SELECT {list}) AS {alias})");
-        let is_there =
-            entry.kind != EntryKind::Image || entry.exposed.as_deref() == Some("excluded");
-        let text = match self.cast(id) {
-            Some(cast) if is_there => row(&cast),
-            Some(cast) => self.typed(id, &row(&cast))?,
-            None => row(""),
+        let text = match (self.cast(id), self.is_there(id)) {
+            (Some(cast), true) => row(&cast),
+            (Some(cast), false) => self.typed(id, &row(&cast))?,
+            (None, false) if entry.kind == EntryKind::Source => self.typed(id, &row(""))?,
+            (None, _) => row(""),
         };
         self.replace(tokens, &text);
         Ok(())

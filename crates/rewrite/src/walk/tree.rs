@@ -122,8 +122,8 @@ pub(super) struct Uses {
     pub whole_row: Vec<WholeRow>,
     pub hidden: Option<usize>,
     pub system: Option<usize>,
-    /// `schema.table.column`
-    pub schema_qualified: Option<usize>,
+    /// `schema.table.column`: the tokens of the schema with its dot, and whether the table is found without it.
+    pub schema_qualified: Vec<(Range<usize>, bool)>,
     /// Columns of a system relation that show another value for what is ours.
     pub masked: Vec<Masked>,
 }
