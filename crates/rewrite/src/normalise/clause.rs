@@ -110,7 +110,10 @@ pub(super) fn star(draft: &mut Draft<'_>, index: usize) {
         start -= 2;
     }
     // A join may begin with brackets.
-    while draft.previous(start).is_some_and(|before| draft.opens(before)) {
+    while draft
+        .previous(start)
+        .is_some_and(|before| draft.opens(before))
+    {
         start -= 1;
     }
     let behind_from = draft.follows(start, &["from", "join", "update", "into", "only", "table"])
