@@ -5,7 +5,7 @@ SHELL := /bin/bash
 EXIT ?=
 CARGO ?= cargo
 
-.PHONY: help demo test lint regress isolation drivers suites versions bench
+.PHONY: help demo test lint regress isolation drivers suites versions bench fuzz
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -49,7 +49,14 @@ versions: ## The corpus and the keeper's suites on every major version of Postgr
 	@tests/setup/packages.sh test
 	@tests/setup/versions.sh $(ARGS)
 
-bench: ## What the proxy costs
-	@tests/setup/packages.sh demo
+fuzz: ## Random queries, ours and sqlsmith's, directly and through the proxy with tombstones underneath; ARGS="--seed 7 --queries 1000"
+	@tests/setup/packages.sh test
 	$(CARGO) build --release -p reprieve
+	$(CARGO) run --release -p tests --bin fuzz -- $(ARGS)
+
+bench: ## What the proxy costs beside haproxy and pgbouncer, by pgbench, and what the rewriter costs; ARGS="rounds=5 clients=1,8,32"
+	@tests/setup/packages.sh bench
+	$(CARGO) build --release -p reprieve
+	$(CARGO) build --release -p benches
+	REPRIEVE_BIN=$(CURDIR)/target/release/reprieve target/release/throughput $(ARGS)
 	$(CARGO) bench -p benches

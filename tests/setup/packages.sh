@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing for a purpose: demo, test or lint. Quick if nothing is.
+# Installs the Debian packages that are missing for a purpose: demo, test, lint or bench. Quick if nothing is.
 set -euo pipefail
 
 missing=()
@@ -20,6 +20,11 @@ if [ "${1:-test}" != demo ]; then
     need 'python3 -c "import ensurepip, venv"' python3-venv
     need 'command -v node' nodejs
     need 'command -v npm' npm
+    need 'command -v sqlsmith' sqlsmith
+fi
+if [ "${1:-test}" = bench ]; then
+    need 'ls /usr/lib/postgresql/*/bin/pgbench' postgresql
+    need 'command -v haproxy || test -x /usr/sbin/haproxy' haproxy
 fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 
