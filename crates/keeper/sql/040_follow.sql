@@ -303,6 +303,31 @@ BEGIN
     PERFORM set_config('reprieve.leaving', '', true);
 END $$;
 
+-- The places of the rows of one item, if they must be taken one by one: PostgreSQL goes row by row, and what a row has taken along
+-- refers to no later one any more. That matters for a child that refers to two of them, by a CASCADE and by another foreign key.
+CREATE OR REPLACE FUNCTION reprieve.one_by_one(id bigint, item reprieve.work) RETURNS tid[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    pair record;
+    matters boolean;
+    places tid[];
+BEGIN
+    FOR pair IN SELECT a.child, a.child_sql, a.parent_sql, a.match_sql AS stays, b.match_sql AS goes
+                FROM reprieve.links a JOIN reprieve.links b ON b.parent = a.parent AND b.child = a.child AND b.action = 'c'
+                WHERE a.parent = (item).relid AND (a.action = 'r' OR a.action = 'a' AND NOT a.is_deferrable) LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %1$s c WHERE %2$s AND EXISTS (SELECT FROM %3$s p WHERE %4$s AND %5$s)'
+                       ' AND EXISTS (SELECT FROM %3$s p WHERE %4$s AND %6$s))', pair.child_sql, reprieve.live_sql(pair.child, 'c'),
+                       pair.parent_sql, reprieve.marked_sql((item).rows), pair.stays, pair.goes)
+            INTO matters USING (item).rows, id;
+        IF matters THEN
+            EXECUTE format('SELECT array_agg(p.ctid ORDER BY p.ctid) FROM %s p WHERE %s', pair.parent_sql, reprieve.marked_sql((item).rows))
+                INTO places USING (item).rows, id;
+            RETURN places;
+        END IF;
+    END LOOP;
+    RETURN NULL;
+END $$;
+
 -- Follows the foreign keys of what deletion `id` has marked in a table: first in, first out, as PostgreSQL
 -- works through its queue of trigger events, so a chain of any length is one loop.
 -- random_page_cost: PostgreSQL's own referential triggers always use an index if there is one.
@@ -320,6 +345,7 @@ DECLARE
     marked record;
     first boolean;
     relid oid;
+    places tid[];
 BEGIN
     IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
         PERFORM reprieve.bury_marked(id, start);
@@ -328,25 +354,31 @@ BEGIN
     PERFORM set_config('reprieve.following', '1', true);
     WHILE head <= tail LOOP
         item := queue[head];
-        deleted := '{}';
-        FOR link IN SELECT l.* FROM reprieve.links l WHERE l.parent = item.relid ORDER BY l.position LOOP
-            IF link.action = 'c' AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.child AND t.mode = 'mark' AND t.marking) THEN
-                first := link.child <> ALL (touched);
-                marked := reprieve.mark_children(link, id, item.rows, first);
-                IF marked.taken > 0 THEN
-                    touched := CASE WHEN first THEN touched || link.child ELSE touched END;
-                    tail := tail + 1;
-                    queue[tail] := ROW(link.child, marked.places)::reprieve.work;
-                END IF;
-            ELSIF link.action = 'c' THEN
-                deleted := deleted || link;
-            ELSE
-                PERFORM reprieve.delete_children(deleted, id, item.rows);
-                deleted := '{}';
-                PERFORM reprieve.follow_link(link, id, item.rows);
+        places := reprieve.one_by_one(id, item);
+        FOR part IN 1 .. coalesce(cardinality(places), 1) LOOP
+            IF places IS NOT NULL THEN
+                item.rows := ARRAY[places[part]];
             END IF;
+            deleted := '{}';
+            FOR link IN SELECT l.* FROM reprieve.links l WHERE l.parent = item.relid ORDER BY l.position LOOP
+                IF link.action = 'c' AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.child AND t.mode = 'mark' AND t.marking) THEN
+                    first := link.child <> ALL (touched);
+                    marked := reprieve.mark_children(link, id, item.rows, first AND places IS NULL);
+                    IF marked.taken > 0 THEN
+                        touched := CASE WHEN first THEN touched || link.child ELSE touched END;
+                        tail := tail + 1;
+                        queue[tail] := ROW(link.child, marked.places)::reprieve.work;
+                    END IF;
+                ELSIF link.action = 'c' THEN
+                    deleted := deleted || link;
+                ELSE
+                    PERFORM reprieve.delete_children(deleted, id, item.rows);
+                    deleted := '{}';
+                    PERFORM reprieve.follow_link(link, id, item.rows);
+                END IF;
+            END LOOP;
+            PERFORM reprieve.delete_children(deleted, id, item.rows);
         END LOOP;
-        PERFORM reprieve.delete_children(deleted, id, item.rows);
         queue[head] := NULL;
         head := head + 1;
     END LOOP;

@@ -65,9 +65,9 @@ fn answer(messages: &[Message]) -> Vec<String> {
             b'E' => {
                 let state = message.field(b'C').unwrap_or_default();
                 let mut text = message.field(b'M').unwrap_or_default();
-                // Of several rows and foreign keys that are violated at once another one may be named (D24).
+                // Of several rows and foreign keys that are violated at once another one may be named (D26).
                 if state == "23503" {
-                    text.truncate(text.find(" on table ").unwrap_or(text.len()));
+                    text.clear();
                 }
                 lines.push(format!("E {state} {text}"));
             }

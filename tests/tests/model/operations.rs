@@ -257,7 +257,10 @@ impl<'a> Operations<'a> {
 
     fn merge(&mut self, place: usize, contents: &Contents) -> String {
         let table = self.table(place);
-        let there = self.some_id(place, contents).unwrap_or(1);
+        let there = match self.some_id(place, contents) {
+            Some(id) => id,
+            None => self.new_id(place, contents),
+        };
         let id = self.new_id(place, contents);
         format!(
             "MERGE INTO {0} AS m USING (VALUES ({there}), ({id})) AS s(id) ON s.id = m.id \
