@@ -35,7 +35,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                          WHEN a.attgenerated <> '' THEN
                              format('GENERATED ALWAYS AS (%s) %s', pg_get_expr(f.adbin, f.adrelid), CASE a.attgenerated WHEN 's' THEN 'STORED' ELSE 'VIRTUAL' END)
                          WHEN f.adbin IS NOT NULL THEN 'DEFAULT ' || pg_get_expr(f.adbin, f.adrelid) END,
-                    CASE WHEN a.attnotnull THEN 'NOT NULL' END), ', ' ORDER BY a.attnum)
+                    -- From PostgreSQL 18 on it has a name.
+                    CASE WHEN a.attnotnull THEN concat_ws(' ', (SELECT format('CONSTRAINT %I', x.conname) FROM pg_constraint x
+                        WHERE x.conrelid = a.attrelid AND x.contype = 'n' AND x.conkey = ARRAY[a.attnum]), 'NOT NULL') END), ', ' ORDER BY a.attnum)
          FROM pg_attribute a LEFT JOIN pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
          WHERE a.attrelid = relid AND a.attnum > 0 AND NOT a.attisdropped
            AND NOT (a.attname IN ('deleted_at', 'deletion_id') AND reprieve.has_marks(relid))),
