@@ -42,6 +42,9 @@ const GRAMMAR: [&[u8]; 5] = [
     b"postgres.c",
 ];
 
+/// Where it says what FOR UPDATE may not stand with (field `R`).
+const LOCKING: [&[u8]; 2] = [b"CheckSelectLocking", b"transformLockingClause"];
+
 impl Tried {
     /// True if the client would have read this error without us: the names and columns that the
     /// server finds are those of the tables with our columns in them.
@@ -54,11 +57,15 @@ impl Tried {
             // The grammar comes before names are looked at. Others of this code count columns.
             b"42601" if GRAMMAR.contains(&fields.get(b'F').unwrap_or_default()) => true,
             // Names that do not exist, and relations of one name.
-            b"42703" | b"42P01" | b"42883" | b"42704" | b"3F000" | b"42712" => {
+            b"42703" | b"42P01" | b"42704" | b"3F000" | b"42712" => {
                 !self.names_differ && !says_ours(b'M') && !says_ours(b'D')
             }
             // The transaction has failed.
             b"25P02" => !self.names_differ,
+            // FOR UPDATE where it may not stand.
+            b"0A000" if LOCKING.contains(&fields.get(b'R').unwrap_or_default()) => {
+                !self.names_differ
+            }
             // Types and numbers of columns: a `*` stands for ours, too.
             [b'4', b'2', ..] | [b'2', b'2', ..] | [b'0', b'A', ..] => {
                 !self.names_differ && !self.has_star && !says_ours(b'M') && !says_ours(b'D')

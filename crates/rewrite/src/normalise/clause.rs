@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use sqlparser::tokenizer::Token;
 
+use crate::keyword::{Category, category};
 use crate::lex::TokenKind;
 
 use super::draft::{Draft, word as our_word};
@@ -99,9 +100,14 @@ pub(super) fn star(draft: &mut Draft<'_>, index: usize) {
     if !draft.is_operator(index, "*") {
         return;
     }
+    // `SELECT *`
+    let is_keyword = |before: usize| {
+        draft.kind(before) == Some(TokenKind::Word)
+            && category(&draft.word(before)) == Some(Category::Reserved)
+    };
     let ends_name = draft
         .previous(index)
-        .is_some_and(|before| draft.is_name(before));
+        .is_some_and(|before| draft.is_name(before) && !is_keyword(before));
     if !ends_name {
         return;
     }

@@ -183,9 +183,12 @@ impl Entry {
         let Some(table) = &self.table else {
             return false;
         };
+        let mut columns = table.columns.iter();
+        let before_ours = columns
+            .position(|column| column.hidden)
+            .unwrap_or(table.columns.len());
         !self.alias_columns.is_empty()
-            && (self.alias_columns.len() > table.visible_columns().count()
-                || !table.hidden_columns_are_last()
+            && (self.alias_columns.len() > before_ours
                 || self
                     .alias_columns
                     .iter()
