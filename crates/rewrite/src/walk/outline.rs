@@ -114,6 +114,26 @@ impl<'a> Outline<'a> {
                 && !(index >= lo + 2 && self.is(index - 2, TokenKind::Dot)))
     }
 
+    /// True if the token is a word of the grammar and cannot name a column or a table: the `LEFT` of a join beside a table
+    /// "left", the `year` of `EXTRACT(year FROM x)` and of `INTERVAL '1' year`.
+    pub fn is_grammar(&self, index: usize, lo: usize) -> bool {
+        use crate::keyword::{Category, category};
+        if !self.is(index, TokenKind::Word) {
+            return false;
+        }
+        let kind = self.name(index).and_then(|name| category(&name));
+        if matches!(kind, Some(Category::Reserved | Category::TypeFunction)) {
+            return true;
+        }
+        let before = index.wrapping_sub(1);
+        index > lo
+            && (self.opens(before) && self.word(before.wrapping_sub(1), "extract")
+                || self.is(before, TokenKind::String)
+                || self.word(before, "nulls") && self.one_of(index, &["first", "last"])
+                || self.word(before, "at") && self.word(index, "time")
+                || self.word(before, "time") && self.word(index, "zone"))
+    }
+
     /// True if the token is one of these keywords and begins a clause.
     pub fn begins(&self, index: usize, lo: usize, keywords: &[&str]) -> bool {
         self.one_of(index, keywords)

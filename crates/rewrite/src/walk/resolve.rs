@@ -32,7 +32,7 @@ impl Walk<'_> {
         };
         let is_type = at > base && outline.is(at - 1, TokenKind::Typecast);
         let is_other = self.taken[at - base] || is_type || outline.is_label(at, base);
-        let is_start = outline.is_name(at) && !is_other;
+        let is_start = outline.is_name(at) && !outline.is_grammar(at, base) && !is_other;
         let Some((parts, next)) = outline.dotted(at, outline.range.end).filter(|_| is_start) else {
             return Ok(at + 1);
         };
