@@ -235,15 +235,15 @@ END $$;
 
 -- True if the rows of a table that is truncated are few enough to be copied (setting truncate.max_rows, 1,000,000).
 -- More are refused, unless the session insists: SET reprieve.truncate = 'discard'.
-DROP FUNCTION IF EXISTS reprieve.truncate_fits(oid);
-CREATE OR REPLACE FUNCTION reprieve.truncate_fits(relid oid, verb text DEFAULT 'TRUNCATE') RETURNS boolean
+DROP FUNCTION IF EXISTS reprieve.truncate_fits(oid), reprieve.discard(oid, boolean);
+CREATE OR REPLACE FUNCTION reprieve.truncate_fits(relid oid, source text, verb text DEFAULT 'TRUNCATE') RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     most bigint := coalesce(reprieve.setting('truncate.max_rows')::bigint, 1000000);
     more boolean;
     estimate bigint;
 BEGIN
-    EXECUTE format('SELECT count(*) > $1 FROM (SELECT FROM ONLY %s LIMIT $1 + 1) AS t', reprieve.qualified(relid)) INTO more USING most;
+    EXECUTE format('SELECT count(*) > $1 FROM (SELECT FROM %s LIMIT $1 + 1) AS t', source) INTO more USING most;
     IF more AND current_setting('reprieve.truncate', true) IS DISTINCT FROM 'discard' THEN
         SELECT greatest(c.reltuples::bigint, most + 1) INTO estimate FROM pg_class c WHERE c.oid = relid;
         RAISE EXCEPTION '% of % would copy more than % rows to the graveyard', verb, reprieve.qualified(relid), most
@@ -255,7 +255,7 @@ BEGIN
 END $$;
 
 -- Notes in the ledger that all rows of a table are about to be lost: live ones, and tombstones of earlier deletions.
-CREATE OR REPLACE FUNCTION reprieve.discard(relid oid, marked boolean) RETURNS void
+CREATE OR REPLACE FUNCTION reprieve.discard(relid oid, marked boolean, source text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
@@ -263,7 +263,7 @@ DECLARE
     buried bigint := 0;
     id bigint;
 BEGIN
-    EXECUTE format('SELECT count(*) FROM ONLY %s o WHERE %s', reprieve.qualified(relid), reprieve.live_sql(relid, 'o')) INTO live;
+    EXECUTE format('SELECT count(*) FROM %s o WHERE %s', source, reprieve.live_sql(relid, 'o')) INTO live;
     IF marked THEN
         EXECUTE format('WITH n AS (SELECT o.deletion_id, count(*) AS n FROM ONLY %s o WHERE o.deletion_id IS NOT NULL GROUP BY 1)'
                        ' UPDATE reprieve.deletion_tables d SET discarded = d.discarded + n.n FROM n'
@@ -288,19 +288,20 @@ DECLARE
     id bigint;
     taken bigint;
     marked boolean := EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = TG_RELID AND t.mode = 'mark');
+    source text := reprieve.read_source(TG_RELID);
 BEGIN
     PERFORM reprieve.truncate_along(TG_RELID);
-    IF NOT reprieve.truncate_fits(TG_RELID) THEN
-        PERFORM reprieve.discard(TG_RELID, marked);
+    IF NOT reprieve.truncate_fits(TG_RELID, source) THEN
+        PERFORM reprieve.discard(TG_RELID, marked, source), reprieve.end_read(TG_RELID);
         RETURN NULL;
     END IF;
-    EXECUTE format('SELECT count(*) FROM ONLY %s o%s', reprieve.qualified(TG_RELID),
+    EXECUTE format('SELECT count(*) FROM %s o%s', source,
                    CASE WHEN marked THEN ' WHERE o.deletion_id IS NULL' ELSE '' END) INTO taken;
     IF taken > 0 THEN
         id := reprieve.begin_deletion_v1(NULL);
     END IF;
-    EXECUTE reprieve.bury_sql(TG_RELID, 'ONLY ' || reprieve.qualified(TG_RELID) || ' o') USING id, 'truncate'::text;
-    PERFORM reprieve.count_deletion(id, TG_RELID, taken, 0);
+    EXECUTE reprieve.bury_sql(TG_RELID, source || ' o') USING id, 'truncate'::text;
+    PERFORM reprieve.count_deletion(id, TG_RELID, taken, 0), reprieve.end_read(TG_RELID);
     RETURN NULL;
 END $$;
 

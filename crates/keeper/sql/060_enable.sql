@@ -93,6 +93,10 @@ BEGIN
     IF found_name IS NOT NULL THEN
         reason := format('the key %I contains a generated column', found_name); RETURN NEXT;
     END IF;
+    found_name := reprieve.untrusted_index(relid);
+    IF found_name IS NOT NULL THEN
+        reason := format('its indexes use the function %s, which would run with the keeper''s rights', found_name); RETURN NEXT;
+    END IF;
     SELECT x.conname INTO found_name FROM pg_constraint x JOIN pg_class o ON o.oid IN (x.conrelid, x.confrelid) AND o.oid <> relid
     WHERE x.contype = 'f' AND relid IN (x.conrelid, x.confrelid)
       AND (o.relkind = 'p' OR o.relispartition OR EXISTS (SELECT FROM pg_inherits h WHERE o.oid IN (h.inhrelid, h.inhparent))) LIMIT 1;

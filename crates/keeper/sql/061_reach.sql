@@ -217,6 +217,7 @@ DECLARE
     along oid;
     id bigint;
     taken bigint;
+    source text;
 BEGIN
     FOR along IN
         WITH RECURSIVE referring(child) AS (
@@ -230,14 +231,17 @@ BEGIN
             PERFORM reprieve.open_ledger(id), reprieve.note_uncounted(id, along);
             CONTINUE;
         END IF;
-        EXECUTE format('SELECT count(*) FROM ONLY %s', reprieve.qualified(along)) INTO taken;
-        CONTINUE WHEN taken = 0;
-        id := reprieve.begin_deletion_v1(NULL);
-        IF reprieve.left_out(along) IS NULL AND reprieve.truncate_fits(along) THEN
-            EXECUTE reprieve.bury_sql(along, format('ONLY %s o', reprieve.qualified(along))) USING id, 'truncate'::text;
-            PERFORM reprieve.count_deletion(id, along, taken, 0);
-        ELSE
-            PERFORM reprieve.count_lost(id, along, taken);
+        source := reprieve.read_source(along);
+        EXECUTE format('SELECT count(*) FROM %s', source) INTO taken;
+        IF taken > 0 THEN
+            id := reprieve.begin_deletion_v1(NULL);
+            IF reprieve.left_out(along) IS NULL AND reprieve.truncate_fits(along, source) THEN
+                EXECUTE reprieve.bury_sql(along, source || ' o') USING id, 'truncate'::text;
+                PERFORM reprieve.count_deletion(id, along, taken, 0);
+            ELSE
+                PERFORM reprieve.count_lost(id, along, taken);
+            END IF;
         END IF;
+        PERFORM reprieve.end_read(along);
     END LOOP;
 END $$;

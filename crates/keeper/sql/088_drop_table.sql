@@ -184,12 +184,14 @@ DECLARE
     live bigint;
     tombstones bigint := 0;
     id bigint;
+    source text;
 BEGIN
     PERFORM reprieve.forget_kept(ARRAY[relid]);
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', label);
-    EXECUTE format('SELECT count(*) FROM ONLY %s o WHERE %s', label, reprieve.live_sql(relid, 'o')) INTO live;
+    source := reprieve.read_source(relid);
+    EXECUTE format('SELECT count(*) FROM %s o WHERE %s', source, reprieve.live_sql(relid, 'o')) INTO live;
     IF marked THEN
-        EXECUTE format('SELECT count(*) FROM ONLY %s o WHERE o.deletion_id IS NOT NULL', label) INTO tombstones;
+        EXECUTE format('SELECT count(*) FROM %s o WHERE o.deletion_id IS NOT NULL', source) INTO tombstones;
     END IF;
     IF policy = 'refuse' AND live > 0 THEN
         RAISE EXCEPTION 'DROP of soft-delete table % with % rows is refused', label, live
@@ -197,13 +199,14 @@ BEGIN
     ELSIF policy = 'allow' THEN
         INSERT INTO reprieve.acts (verb, target, result)
         VALUES ('drop not kept', label, jsonb_build_object('rows', live, 'tombstones', tombstones));
+        PERFORM reprieve.end_read(relid);
         RETURN;
     ELSIF live + tombstones = 0 AND NOT is_root THEN
-        PERFORM set_config('reprieve.empty', concat_ws(' ', current_setting('reprieve.empty', true), relid), true);
+        PERFORM set_config('reprieve.empty', concat_ws(' ', current_setting('reprieve.empty', true), relid), true), reprieve.end_read(relid);
         RETURN;
     END IF;
-    IF NOT reprieve.truncate_fits(relid, 'DROP') THEN
-        PERFORM reprieve.discard(relid, marked);
+    IF NOT reprieve.truncate_fits(relid, source, 'DROP') THEN
+        PERFORM reprieve.discard(relid, marked, source), reprieve.end_read(relid);
         RETURN;
     END IF;
     -- Tables of one statement share a deletion.
@@ -218,8 +221,8 @@ BEGIN
     INSERT INTO reprieve.dropped (relid, deletion_id, label, requested)
     SELECT t.relid, id, label, t.requested FROM reprieve.tables t WHERE t.relid = relid;
     INSERT INTO reprieve.dropped_parts SELECT relid, p.stage, p.what, p.sql, p.needed FROM reprieve.parts_of(relid) AS p;
-    EXECUTE reprieve.bury_sql(relid, format('ONLY %s o', label), 'drop') USING id, 'drop'::text;
-    PERFORM reprieve.count_deletion(id, relid, live, 0);
+    EXECUTE reprieve.bury_sql(relid, source || ' o', 'drop') USING id, 'drop'::text;
+    PERFORM reprieve.count_deletion(id, relid, live, 0), reprieve.end_read(relid);
 END $$;
 
 -- Names that DROP statements of this kind give, one by one; CASCADE may be among them, which nothing is called.

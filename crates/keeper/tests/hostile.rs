@@ -147,3 +147,66 @@ async fn a_truncate_too_large_to_keep_is_refused_unless_somebody_insists() {
         ["truncate"]
     );
 }
+
+/// The planner runs functions in the expressions of an index as whoever reads the table.
+#[tokio::test]
+async fn code_in_indexes_never_runs_as_the_keeper() {
+    let db = support::Database::new("trojan").await;
+    let mut keeper = db.keeper().await;
+    keeper.install().await.unwrap();
+    db.run(
+        "INSERT INTO reprieve.settings VALUES ('tables.enable', '*.*');
+         DROP ROLE IF EXISTS trojan; CREATE ROLE trojan LOGIN; CREATE SCHEMA lair AUTHORIZATION trojan;
+         CREATE ROLE trojan_other LOGIN; GRANT USAGE ON SCHEMA lair TO trojan_other",
+    )
+    .await;
+    let session = db.session_as("trojan").await;
+    session
+        .batch_execute(
+            "SET search_path = lair;
+             CREATE FUNCTION spy(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+                 IF current_user = 'postgres' THEN RAISE EXCEPTION 'ran as %', current_user; END IF; RETURN $1; END $$;
+             CREATE OPERATOR #-# (FUNCTION = spy, RIGHTARG = int);
+             CREATE TABLE before (id int PRIMARY KEY, v int);
+             INSERT INTO before VALUES (1, 1), (2, 2);
+             CREATE INDEX ON before ((v + spy(0)));
+             CREATE TABLE after (id int PRIMARY KEY, v int);
+             INSERT INTO after VALUES (1, 1), (2, 2);
+             CREATE TABLE operator (id int PRIMARY KEY, v int);
+             CREATE TABLE plain (id int PRIMARY KEY, v int)",
+        )
+        .await
+        .unwrap();
+    db.run("SELECT reprieve.reconcile_v1(), reprieve.advance_v1()")
+        .await;
+    session
+        .batch_execute(&mark("lair.after", "id = 1"))
+        .await
+        .unwrap();
+    // Each in a session of its own: whoever reads the table first there runs the function for all.
+    for statement in [
+        "CREATE INDEX ON lair.after ((v + lair.spy(0)))",
+        "CREATE UNIQUE INDEX ON lair.operator ((v + OPERATOR(lair.#-#) 0)) WHERE v > 0",
+        "INSERT INTO lair.before VALUES (3, 3); INSERT INTO lair.after VALUES (1, 10); INSERT INTO lair.operator VALUES (1, 1)",
+        "UPDATE lair.before SET id = 4 WHERE id = 3",
+        "DELETE FROM lair.before WHERE id = 4; DELETE FROM lair.after WHERE id = 1; DELETE FROM lair.operator",
+        "TRUNCATE lair.before",
+        "TRUNCATE lair.after",
+        "INSERT INTO lair.before VALUES (9, 9); INSERT INTO lair.operator VALUES (1, 1)",
+        "DROP TABLE lair.before",
+        "DROP TABLE lair.after, lair.operator",
+        "DROP OWNED BY CURRENT_USER CASCADE",
+    ] {
+        let fresh = db.session_as("trojan").await;
+        fresh.batch_execute(statement).await.unwrap();
+    }
+    let kept = "SELECT string_agg(format('%s %s %s', table_name, cause, data), '; ' ORDER BY table_name, cause, data) FROM reprieve.graveyard";
+    assert_eq!(
+        db.value(kept).await,
+        "after delete {1,10}; after disable {1,1}; after truncate {2,2}; before delete {4,3}; before drop {9,9}; \
+         before truncate {1,1}; before truncate {2,2}; operator delete {1,1}; operator drop {1,1}"
+    );
+    let left = "SELECT count(*)::text FROM pg_proc WHERE pronamespace = 'reprieve'::regnamespace AND proname ~ '^read_[0-9]'";
+    assert_eq!(db.value(left).await, "0");
+    db.run("DROP ROLE trojan_other").await;
+}
