@@ -28,8 +28,8 @@ pub enum Verdict {
     Timeout,
     /// PostgreSQL itself says two things, by the plan or the order of rows.
     Undecided,
-    /// Only the hint of an error differs: D26.
-    Hint,
+    /// Only the hint of an error differs, or which of two foreign keys it names: D26, D29.
+    Known,
     /// Ours would not be exact, and says so: R5 of docs/refusals.md.
     Refused(Difference),
     Different(Difference),
@@ -109,8 +109,8 @@ impl<'a> Judge<'a> {
             return Verdict::Timeout;
         }
         match difference(&expected, &seen) {
-            Some(_) if difference(&without_hints(&expected), &without_hints(&seen)).is_none() => {
-                Verdict::Hint
+            Some(_) if difference(&without_known(&expected), &without_known(&seen)).is_none() => {
+                Verdict::Known
             }
             Some(shown) => {
                 let kind = kind(&expected, &seen);
@@ -138,14 +138,24 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// Hints guess what the client meant from the relations in sight.
-fn without_hints(said: &[String]) -> Vec<String> {
-    let lines = said.iter().map(|line| match line.split_once(" H=\"") {
-        Some((before, hint)) if line.starts_with("E ") && line.contains(" C=\"42P01\"") => {
-            let behind = hint.split_once("\" P=").map_or("", |(_, behind)| behind);
-            format!("{before} P={behind}")
+/// Without hints, which guess what the client meant from the relations in sight, and without the name of a foreign key that
+/// a row does not fulfil: another may be the first.
+fn without_known(said: &[String]) -> Vec<String> {
+    let lines = said.iter().map(|line| {
+        let is_error = |code: &str| line.starts_with("E ") && line.contains(code);
+        let missing = line.contains(" M=\"insert or update on table ");
+        match line.split_once(" H=\"") {
+            Some((before, hint)) if is_error(" C=\"42P01\"") => {
+                let behind = hint.split_once("\" P=").map_or("", |(_, behind)| behind);
+                format!("{before} P={behind}")
+            }
+            _ if is_error(" C=\"23503\"") && missing => {
+                let table = line.split(" t=").nth(1).unwrap_or_default();
+                let table = table.split(" n=").next().unwrap_or_default();
+                format!("E 23503 {table}")
+            }
+            _ => line.clone(),
         }
-        _ => line.clone(),
     });
     lines.collect()
 }

@@ -16,7 +16,7 @@ struct Counts {
     same_error: usize,
     timeout: usize,
     undecided: usize,
-    hint: usize,
+    known: usize,
     refused: usize,
     different: usize,
 }
@@ -51,7 +51,7 @@ impl Report {
             Verdict::SameError => &mut counts.same_error,
             Verdict::Timeout => &mut counts.timeout,
             Verdict::Undecided => &mut counts.undecided,
-            Verdict::Hint => &mut counts.hint,
+            Verdict::Known => &mut counts.known,
             Verdict::Refused(_) => &mut counts.refused,
             Verdict::Different(_) => &mut counts.different,
         };
@@ -123,7 +123,7 @@ impl Report {
             "same error",
             "timeout",
             "undecided",
-            "hint",
+            "known",
             "refused",
             "different"
         );
@@ -135,13 +135,13 @@ impl Report {
                 counts.same_error,
                 counts.timeout,
                 counts.undecided,
-                counts.hint,
+                counts.known,
                 counts.refused,
                 counts.different
             );
         }
         println!(
-            "undecided: a second plain server, with the rows in another order or another plan, does not agree with the first; hint: D26; refused: R5"
+            "undecided: a second plain server, with the rows in another order or another plan, does not agree with the first; known: D26, D29; refused: R5"
         );
         for (kind, count) in &self.kinds {
             println!("{count:>6}  {kind}");

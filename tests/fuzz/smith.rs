@@ -153,7 +153,8 @@ pub fn live(world: &World, report: &mut Report, seed: u64, count: usize) {
     let log = world.behind.log();
     let new = log.get(read_so_far..).unwrap_or_default();
     let told = |line: &&str| {
-        let head = ["ERROR:", "DETAIL:", "HINT:", "CONTEXT:"];
+        // CONTEXT does name us here; the client does not read that.
+        let head = ["ERROR:", "DETAIL:", "HINT:"];
         head.iter().any(|word| line.contains(word)) && OURS.iter().any(|word| line.contains(word))
     };
     for line in new.lines().filter(told).take(20) {
