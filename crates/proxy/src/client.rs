@@ -33,7 +33,8 @@ const TERMINATE: &[u8] = b"X\0\0\0\x04";
 /// TLS handshake records begin with it.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// A connection that was accepted, until it is closed.
+/// A connection that was accepted, until it is closed. What happens once, at its beginning and its end, has memory of its own:
+/// a future takes as much as its greediest part for as long as it lives.
 pub(crate) async fn serve(
     shared: Arc<Shared>,
     incoming: Incoming,
@@ -42,7 +43,7 @@ pub(crate) async fn serve(
     phase: PhaseWatch,
 ) {
     let settings = shared.settings();
-    let opening = open(incoming, &settings);
+    let opening = Box::pin(open(incoming, &settings));
     let opening = match timeout(settings.limits.login_timeout, opening).await {
         Ok(Ok(opening)) => opening,
         Ok(Err(error)) => {
@@ -59,7 +60,8 @@ pub(crate) async fn serve(
     match opening {
         Opening::Nothing => {}
         Opening::Cancel { packet, socket } => {
-            if let Err(reason) = relay_cancel(&shared, &settings.upstream, &packet).await {
+            let relayed = Box::pin(relay_cancel(&shared, &settings.upstream, &packet));
+            if let Err(reason) = relayed.await {
                 tracing::warn!(client = address, reason, "cancel request not relayed");
             }
             drop(socket);
@@ -70,7 +72,7 @@ pub(crate) async fn serve(
                 client = address,
                 "unusual startup packet left to PostgreSQL"
             );
-            let answer = let_server_refuse(&settings.upstream, &packet, socket);
+            let answer = Box::pin(let_server_refuse(&settings.upstream, &packet, socket));
             let _ = timeout(LAST_WORDS_TIMEOUT, answer).await;
         }
         Opening::Session(opened) => {
@@ -205,7 +207,7 @@ struct Client {
 
 impl Client {
     async fn run(self, mut opened: Opened) {
-        let dialled = match self.admit().await {
+        let dialled = match Box::pin(self.admit()).await {
             Ok(dialled) => dialled,
             Err((sqlstate, message)) => {
                 tracing::info!(
@@ -329,7 +331,7 @@ impl Client {
             cancel,
             address: &self.address,
         };
-        finish.run(end, relay.into_parts(), &mut self.phase).await;
+        Box::pin(finish.run(end, relay.into_parts(), &mut self.phase)).await;
     }
 
     /// SCRAM's channel binding names the server's certificate: it survives us if ours is the same.
