@@ -51,7 +51,7 @@ EXCEPTION WHEN OTHERS THEN
 END $isolation$;"#;
 
 /// Between two specs.
-const FORGET: &str = "TRUNCATE reprieve.deletions, reprieve.deletion_tables, reprieve.graveyard, reprieve.relinks, reprieve.dropped, reprieve.acts";
+const FORGET: &str = "TRUNCATE reprieve.deletions, reprieve.deletion_tables, reprieve.graveyard, reprieve.relinks, reprieve.dropped, reprieve.acts CASCADE";
 
 /// Which tables are enabled behind a proxy.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -397,6 +397,7 @@ DECLARE
     parent_list text := (SELECT string_agg(format('%I', c), ', ') FROM unnest(link.parent_columns) AS c);
     timing text := '';
     name text;
+    taken_along text;
 BEGIN
     IF EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.parent AND t.mode = 'mark') THEN
         IF link.is_deferrable THEN
@@ -454,6 +455,12 @@ END $f$, reprieve.values_sql('c', link.child_columns), link.parent_sql, link.mat
     END IF;
     IF EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.child AND t.mode = 'mark') THEN
         name := 'unhang_' || link.conoid;
+        -- A tombstone of the same table whose parent by a CASCADE is gone leaves by that native cascade, perhaps the very one that
+        -- runs: PostgreSQL does not like to find it gone.
+        taken_along := coalesce((SELECT string_agg(format(E'\n                            AND (%s OR EXISTS (SELECT FROM %s p WHERE %s))',
+                                     (SELECT string_agg(format('c.%I IS NULL', f), ' OR ') FROM unnest(k.child_columns) AS f), k.parent_sql, k.match_sql), '' ORDER BY k.conoid)
+                                 FROM reprieve.read_links(ARRAY[link.child]) k
+                                 WHERE link.parent = link.child AND k.child = link.child AND k.action = 'c'), '');
         PERFORM reprieve.ensure_function(name, ARRAY[link.parent, link.child], format($f$
 DECLARE
     places pg_catalog.tid[];
@@ -462,14 +469,14 @@ BEGIN
         PERFORM FROM %1$s c WHERE %2$s FOR KEY SHARE;
         IF FOUND THEN
             places := ARRAY(SELECT c.ctid FROM %1$s c WHERE %2$s AND c.deleted_at IS NOT NULL
-                            AND c.deletion_id::text IS DISTINCT FROM current_setting('reprieve.leaving', true) FOR UPDATE);
+                            AND c.deletion_id::text IS DISTINCT FROM current_setting('reprieve.leaving', true)%4$s FOR UPDATE);
             IF places <> '{}' THEN
                 PERFORM reprieve.bury_tombstones(%3$s, places);
             END IF;
         END IF;
     END IF;
     RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
-END $f$, link.child_sql, reprieve.match_sql(link.conoid, 'OLD', 'c'), link.child));
+END $f$, link.child_sql, reprieve.match_sql(link.conoid, 'OLD', 'c'), link.child, taken_along));
         -- A native cascade takes tombstones along, to the graveyard; a native ON UPDATE CASCADE keeps them attached.
         IF link.action <> 'c' THEN
             PERFORM reprieve.ensure_trigger(link.parent, '~reprieve_' || name, 'BEFORE DELETE',
@@ -488,7 +495,10 @@ CREATE OR REPLACE FUNCTION reprieve.ensure_deferred(link reprieve.links, timing 
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     taken boolean := EXISTS (SELECT FROM pg_constraint x WHERE x.conrelid = link.parent AND x.conname = link.name AND x.contype <> 't');
-    parent_text text := regexp_replace(link.parent_sql, '^ONLY ', '');
+    -- What an earlier CASCADE from the same row takes along is no longer there when PostgreSQL looks.
+    taken_along text := coalesce((SELECT string_agg(format(' AND (%s) IS NOT TRUE', reprieve.match_sql(k.conoid, 'OLD', 'c')), '' ORDER BY k.conoid)
+                                  FROM reprieve.read_links(ARRAY[link.child]) k
+                                  WHERE k.parent = link.parent AND k.child = link.child AND k.action = 'c' AND k.position < link.position), '');
 BEGIN
     IF link.action <> 'a' THEN
         RETURN;
@@ -496,7 +506,7 @@ BEGIN
     PERFORM reprieve.ensure_function('still_' || link.conoid, ARRAY[link.parent, link.child], format($f$
 BEGIN
     IF NOT EXISTS (SELECT FROM %1$s s WHERE s.deleted_at IS NULL AND %2$s) THEN
-        PERFORM FROM %3$s c WHERE %4$s AND %5$s FOR KEY SHARE;
+        PERFORM FROM %3$s c WHERE %4$s AND %5$s%8$s FOR KEY SHARE;
         IF FOUND THEN
             PERFORM reprieve.raise_referenced(l, %6$s) FROM reprieve.links l WHERE l.conoid = %7$s;
         END IF;
@@ -504,7 +514,7 @@ BEGIN
     RETURN NULL;
 END $f$, link.parent_sql, reprieve.same_sql(link.conoid, 's', 'OLD'), link.child_sql,
         reprieve.match_sql(link.conoid, 'OLD', 'c'), reprieve.live_sql(link.child, 'c'),
-        reprieve.values_sql('OLD', link.parent_columns), link.conoid));
+        reprieve.values_sql('OLD', link.parent_columns), link.conoid, taken_along));
     PERFORM reprieve.ensure_trigger(link.parent,
         CASE WHEN taken THEN '~reprieve_still_' || link.conoid ELSE link.name END, 'AFTER UPDATE OF deleted_at',
         format('%sFOR EACH ROW WHEN (OLD.deleted_at IS NULL AND NEW.deleted_at IS NOT NULL) EXECUTE FUNCTION reprieve.%I()',

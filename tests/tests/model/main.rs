@@ -65,7 +65,7 @@ fn answer(messages: &[Message]) -> Vec<String> {
             b'E' => {
                 let state = message.field(b'C').unwrap_or_default();
                 let mut text = message.field(b'M').unwrap_or_default();
-                // Of several rows and foreign keys that are violated at once another one may be named (D26).
+                // Of several rows and foreign keys that are violated at once another one may be named (D29).
                 if state == "23503" {
                     text.clear();
                 }
