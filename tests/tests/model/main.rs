@@ -37,7 +37,7 @@ fn seeds(first: u64) -> Vec<u64> {
         .and_then(|seed| seed.parse().ok())
     {
         Some(seed) => vec![seed],
-        None => (0..setting("MODEL_SCHEMAS", 10) as u64)
+        None => (0..setting("MODEL_SCHEMAS", 6) as u64)
             .map(|n| first + n)
             .collect(),
     }
