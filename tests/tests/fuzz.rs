@@ -14,11 +14,11 @@ fn random_queries_say_the_same_through_the_proxy() {
         "--seed",
         "1",
         "--queries",
-        "1500",
-        "--smith",
         "500",
+        "--smith",
+        "150",
         "--live",
-        "100",
+        "30",
     ]);
     // The report, with each difference made small, is in what it prints; `run` panics with it.
     println!("{}", run(&mut fuzz));
