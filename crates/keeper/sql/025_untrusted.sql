@@ -29,21 +29,27 @@ BEGIN
                       AND strpos(statement, o.oprname) > 0 AND reprieve.mightier(p.proowner));
 END $$;
 
--- What stands in FROM to read all rows of a table: the table, or a function that reads it with the rights of its owner. Then
--- end_read() is due.
-CREATE OR REPLACE FUNCTION reprieve.read_source(relid oid) RETURNS text
+-- What stands in FROM to read all rows of a table: the table, or a function that reads it with the rights of its owner, and by
+-- `path` if that code of the owner's needs it. Then end_read() is due.
+DROP FUNCTION IF EXISTS reprieve.read_source(oid);
+CREATE OR REPLACE FUNCTION reprieve.read_source(relid oid, path text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     name text := format('reprieve.%I()', 'read_' || relid);
     target text := reprieve.qualified(relid);
     before text := coalesce(current_setting('reprieve.reconciling', true), '');
+    made text;
 BEGIN
-    IF reprieve.untrusted_index(relid) IS NULL THEN
+    IF path IS NULL AND reprieve.untrusted_index(relid) IS NULL THEN
         RETURN 'ONLY ' || target;
     END IF;
     PERFORM set_config('reprieve.reconciling', '1', true);
-    EXECUTE format('CREATE FUNCTION %s RETURNS SETOF %s LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
+    made := format('CREATE FUNCTION %s RETURNS SETOF %s LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT AS %L',
                    name, target, format('SELECT * FROM ONLY %s', target));
+    -- Never a part of a statement: anybody may have written it. Nothing but that statement is looked up by it.
+    PERFORM pg_catalog.set_config('search_path', coalesce(path, 'pg_catalog, pg_temp'), true);
+    EXECUTE made;
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     EXECUTE format('ALTER FUNCTION %s OWNER TO %I', name, (SELECT pg_get_userbyid(c.relowner) FROM pg_class c WHERE c.oid = relid));
     PERFORM set_config('reprieve.reconciling', before, true);
     RETURN name;

@@ -171,7 +171,8 @@ BEGIN
 END $$;
 
 -- Keeps what a table holds, and what it is made of, under a deletion of this statement. Tombstones keep their own deletion.
-CREATE OR REPLACE FUNCTION reprieve.keep_table(relid oid, statement text) RETURNS void
+-- `path` is for read_source().
+CREATE OR REPLACE FUNCTION reprieve.keep_table(relid oid, statement text, path text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = '1' SET bytea_output = 'hex'
 SET TimeZone = 'UTC' SET lc_monetary = 'C' SET row_security = off AS $$
@@ -188,7 +189,7 @@ DECLARE
 BEGIN
     PERFORM reprieve.forget_kept(ARRAY[relid]);
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', label);
-    source := reprieve.read_source(relid);
+    source := reprieve.read_source(relid, path);
     EXECUTE format('SELECT count(*) FROM %s o WHERE %s', source, reprieve.live_sql(relid, 'o')) INTO live;
     IF marked THEN
         EXECUTE format('SELECT count(*) FROM %s o WHERE o.deletion_id IS NOT NULL', source) INTO tombstones;
@@ -253,7 +254,7 @@ BEGIN
     END IF;
     PERFORM pg_catalog.set_config('reprieve.role', current_user, true);
     FOREACH relation IN ARRAY reprieve.to_keep_v1(tables) LOOP
-        PERFORM reprieve.keep_v1(relation, statement);
+        PERFORM reprieve.keep_v1(relation, statement, pg_catalog.current_setting('search_path'));
     END LOOP;
 END $$;
 
@@ -295,13 +296,22 @@ $$;
 
 -- May be called by anybody, so it does nothing but in a DROP of what the session may drop: what is kept for a table that stays
 -- is forgotten again.
-CREATE OR REPLACE FUNCTION reprieve.keep_v1(relation oid, statement text) RETURNS void
+DROP FUNCTION IF EXISTS reprieve.keep_v1(oid, text);
+CREATE OR REPLACE FUNCTION reprieve.keep_v1(relation oid, statement text, path text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF current_query() !~* '\mdrop\s' OR relation <> ALL (reprieve.to_keep_v1(ARRAY[relation])) THEN
         RETURN;
     END IF;
-    PERFORM reprieve.keep_table(relation, left(statement, 2000));
+    statement := left(statement, 2000);
+    BEGIN
+        PERFORM reprieve.keep_table(relation, statement, NULL);
+    EXCEPTION WHEN SQLSTATE 'RV001' OR query_canceled OR lock_not_available OR deadlock_detected THEN
+        RAISE;
+    WHEN OTHERS THEN
+        -- A function in an index that finds what it calls by the search path.
+        PERFORM reprieve.keep_table(relation, statement, path);
+    END;
 EXCEPTION WHEN SQLSTATE 'RV001' OR query_canceled OR lock_not_available OR deadlock_detected THEN
     RAISE;
 WHEN OTHERS THEN

@@ -6,7 +6,7 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA reprieve FROM PUBLIC;
 GRANT USAGE ON SCHEMA reprieve TO PUBLIC;
 GRANT EXECUTE ON FUNCTION reprieve.session_v1(), reprieve.catalog_v1(), reprieve.after_ddl_v1(),
     reprieve.begin_deletion_v1(text), reprieve.may_keep_v1(), reprieve.relation_named_v1(text), reprieve.dropped_names(text, text),
-    reprieve.tables_within_v1(text, text), reprieve.to_keep_v1(oid[]), reprieve.keep_v1(oid, text) TO PUBLIC;
+    reprieve.tables_within_v1(text, text), reprieve.to_keep_v1(oid[]), reprieve.keep_v1(oid, text, text) TO PUBLIC;
 
 DO $$
 BEGIN

@@ -307,9 +307,23 @@ async fn a_plain_role_drops_its_own_and_nobody_keeps_what_is_not_theirs() {
         .batch_execute("SET search_path = app; DROP TABLE log")
         .await
         .unwrap();
-    // May be called, does nothing.
+    // May be called; what it is told is no part of a statement.
     plain
-        .batch_execute("SELECT reprieve.keep_v1('app.events_1'::regclass, 'DROP TABLE x')")
+        .batch_execute(
+            "SET search_path = app;
+             CREATE FUNCTION inner_two(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 + 1';
+             CREATE FUNCTION outer_two(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT inner_two($1)';
+             CREATE TABLE mine (id int); CREATE INDEX ON mine (outer_two(id)); INSERT INTO mine VALUES (1)",
+        )
+        .await
+        .unwrap();
+    let injection = "SELECT reprieve.keep_v1('app.mine'::regclass, 'drop ', 'x AS ''SELECT 1''; ALTER ROLE drop_plain SUPERUSER; --')";
+    let fresh = database.session_as("drop_plain").await;
+    fresh.batch_execute(injection).await.unwrap_err();
+    let superuser = "SELECT rolsuper::text FROM pg_roles WHERE rolname = 'drop_plain'";
+    assert_eq!(database.value(superuser).await, "false");
+    plain
+        .batch_execute("SELECT reprieve.keep_v1('app.events_1'::regclass, 'DROP TABLE x', '')")
         .await
         .unwrap();
     let kept = database.value("SELECT format('%s %s', label, (SELECT role_name FROM reprieve.deletions)) FROM reprieve.dropped").await;
@@ -336,4 +350,26 @@ async fn a_drop_that_code_makes_up_is_noted() {
         database.value("SELECT count(*)::text FROM app.dog").await,
         "1"
     );
+}
+
+#[tokio::test]
+async fn an_index_that_needs_a_search_path() {
+    let database = shop("drop_path").await;
+    database
+        .run(
+            "SET search_path = app;
+             CREATE FUNCTION inner_one(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 + 1';
+             CREATE FUNCTION outer_one(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT inner_one($1)';
+             CREATE TABLE pathless (id int, v int); CREATE INDEX ON pathless (outer_one(v)); INSERT INTO pathless VALUES (1, 2);
+             RESET search_path",
+        )
+        .await;
+    database
+        .session()
+        .await
+        .batch_execute("SET search_path = app; DROP TABLE pathless")
+        .await
+        .unwrap();
+    let kept = "SELECT data::text FROM reprieve.graveyard WHERE table_name = 'pathless'";
+    assert_eq!(database.value(kept).await, "{1,2}");
 }
