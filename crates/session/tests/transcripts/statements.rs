@@ -328,7 +328,7 @@ fn verbs_of_the_admin_port_become_calls() {
             C Query UNDELETE NONSENSE
               > Query SELECT "refused by reprieve"
             S Error 42703 column | Ready I
-              < Error S=ERROR C=42601 M=syntax error at or near "NONSENSE" H=The form is: UNDELETE DELETION n | TRANSACTION x | FROM table [WHERE condition] | SINCE time [UNTIL time] [BY role] P=10 | Ready I
+              < Error S=ERROR C=42601 M=syntax error at or near "NONSENSE" H=The form is: UNDELETE DELETION n | TRANSACTION x | FROM table [WHERE condition] | SINCE time [UNTIL time] [BY role], each with MODE m P=10 | Ready I
             C Query ENABLE SOFT DELETE ON t
               > Query SELECT * FROM reprieve.enable_v1(E'"t"'::pg_catalog.regclass, 'auto')
             S Row t | Complete SELECT 1 | Ready I
