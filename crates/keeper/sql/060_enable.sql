@@ -256,7 +256,10 @@ DECLARE
                       WHERE i.indrelid = relid AND i.indisprimary AND k.place <= i.indnkeyatts
                         AND a.attrelid = relid AND a.attnum = k.attnum);
     ready boolean;
+    pages int;
+    tuples real;
 BEGIN
+    SELECT c.relpages, c.reltuples INTO pages, tuples FROM pg_class c WHERE c.oid = relid;
     IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = relid AND attname = 'deletion_id' AND NOT attisdropped) THEN
         EXECUTE format('ALTER TABLE %s ADD COLUMN deleted_at timestamptz, ADD COLUMN deletion_id bigint', target);
         -- Every read of a client asks for deleted_at IS NULL: without statistics the planner takes that for rare.
@@ -273,6 +276,12 @@ BEGIN
                                                 WHERE c.oid = relid), index_name);
         END IF;
         EXECUTE format('CREATE UNIQUE INDEX %I ON %s (deletion_id, %s)', index_name, target, key_list);
+    END IF;
+    -- To build an index is to count the rows, and where they are counted other plans are made: a small table is no longer read in the
+    -- order of its key. Nobody but us has counted. Only superusers may write there.
+    IF (SELECT k.rolsuper FROM pg_roles k WHERE k.rolname = current_user) THEN
+        UPDATE pg_class c SET relpages = pages, reltuples = tuples
+        WHERE c.oid = relid AND (c.relpages <> pages OR c.reltuples <> tuples);
     END IF;
     PERFORM reprieve.mirror_grants(relid);
     PERFORM reprieve.ensure_row_type(relid);
