@@ -308,13 +308,13 @@ BEGIN
         PERFORM reprieve.keep_table(relation, statement, NULL);
     EXCEPTION WHEN SQLSTATE 'RV001' OR query_canceled OR lock_not_available OR deadlock_detected THEN
         RAISE;
-    WHEN OTHERS THEN
-        -- A function in an index that finds what it calls by the search path.
+    WHEN OTHERS OR assert_failure THEN
+        -- A function in an index that finds what it calls by the search path, or minds who runs it.
         PERFORM reprieve.keep_table(relation, statement, path);
     END;
 EXCEPTION WHEN SQLSTATE 'RV001' OR query_canceled OR lock_not_available OR deadlock_detected THEN
     RAISE;
-WHEN OTHERS THEN
+WHEN OTHERS OR assert_failure THEN
     RAISE EXCEPTION 'the rows of table % could not be kept: %', reprieve.qualified(relation), SQLERRM
         USING ERRCODE = 'RV003', HINT = 'To drop it without: set tables.on_drop to allow.';
 END $$;

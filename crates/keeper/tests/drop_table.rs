@@ -353,7 +353,7 @@ async fn a_drop_that_code_makes_up_is_noted() {
 }
 
 #[tokio::test]
-async fn an_index_that_needs_a_search_path() {
+async fn an_index_that_needs_a_search_path_or_its_owner() {
     let database = shop("drop_path").await;
     database
         .run(
@@ -361,15 +361,19 @@ async fn an_index_that_needs_a_search_path() {
              CREATE FUNCTION inner_one(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 + 1';
              CREATE FUNCTION outer_one(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT inner_one($1)';
              CREATE TABLE pathless (id int, v int); CREATE INDEX ON pathless (outer_one(v)); INSERT INTO pathless VALUES (1, 2);
+             CREATE ROLE drop_minds; CREATE TABLE minds (id int); INSERT INTO minds VALUES (3); ALTER TABLE minds OWNER TO drop_minds;
+             CREATE FUNCTION mind(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
+                BEGIN ASSERT current_user = 'drop_minds', format('called by %s', current_user); RETURN $1; END $$;
+             GRANT USAGE ON SCHEMA app TO drop_minds; CREATE INDEX ON minds ((id + mind(0)));
              RESET search_path",
         )
         .await;
     database
         .session()
         .await
-        .batch_execute("SET search_path = app; DROP TABLE pathless")
+        .batch_execute("SET search_path = app; DROP TABLE pathless; DROP OWNED BY drop_minds; DROP ROLE drop_minds")
         .await
         .unwrap();
-    let kept = "SELECT data::text FROM reprieve.graveyard WHERE table_name = 'pathless'";
-    assert_eq!(database.value(kept).await, "{1,2}");
+    let kept = "SELECT string_agg(data::text, ' ' ORDER BY data) FROM reprieve.graveyard";
+    assert_eq!(database.value(kept).await, "{1,2} {3}");
 }
