@@ -356,6 +356,49 @@ fn on_conflict(draft: &mut Draft<'_>, index: usize) {
     if draft.holds_no_query(target..action) {
         draft.drop(target..action);
     }
+    // `SELECT 1, 'a' ON CONFLICT ...`: sqlparser takes ON for the name of the last column.
+    if ends_select_list(draft, index) {
+        let name = [our_word("AS"), our_word("reprieve"), our_word("ON")];
+        draft.replace(index, name.to_vec());
+    }
+}
+
+/// True behind a select list without FROM whose last column bears no name.
+fn ends_select_list(draft: &Draft<'_>, end: usize) -> bool {
+    let Some(last) = draft.previous(end) else {
+        return false;
+    };
+    let is_named = draft.is_name(last)
+        && !draft.is(last, "end")
+        && draft.previous(last).is_some_and(|before| {
+            draft.is(before, "as")
+                || draft.is_name(before) && !draft.is(before, "select")
+                || draft.partner(before) != before
+                || matches!(
+                    draft.kind(before),
+                    Some(TokenKind::Number | TokenKind::String | TokenKind::EscapeString)
+                )
+        });
+    if is_named {
+        return false;
+    }
+    let others = [
+        "from", "where", "group", "having", "window", "order", "limit", "offset", "fetch", "values",
+    ];
+    let mut at = last;
+    loop {
+        at = draft.partner(at).min(at);
+        if draft.is(at, "select") && !draft.is_label(at) {
+            return true;
+        }
+        if draft.one_of(at, &others) && !draft.is_label(at) {
+            return false;
+        }
+        match draft.previous(at) {
+            Some(before) => at = before,
+            None => return false,
+        }
+    }
 }
 
 /// `SET a[1].b = ...`, `SET (a.b, c) = ...`: the column stays.
