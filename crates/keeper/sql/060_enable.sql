@@ -258,6 +258,7 @@ DECLARE
     ready boolean;
     pages int;
     tuples real;
+    built boolean := false;
 BEGIN
     SELECT c.relpages, c.reltuples INTO pages, tuples FROM pg_class c WHERE c.oid = relid;
     IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = relid AND attname = 'deletion_id' AND NOT attisdropped) THEN
@@ -276,10 +277,11 @@ BEGIN
                                                 WHERE c.oid = relid), index_name);
         END IF;
         EXECUTE format('CREATE UNIQUE INDEX %I ON %s (deletion_id, %s)', index_name, target, key_list);
+        built := true;
     END IF;
     -- To build an index is to count the rows, and where they are counted other plans are made: a small table is no longer read in the
     -- order of its key. Nobody but us has counted. Only superusers may write there.
-    IF (SELECT k.rolsuper FROM pg_roles k WHERE k.rolname = current_user) THEN
+    IF built AND (SELECT k.rolsuper FROM pg_roles k WHERE k.rolname = current_user) THEN
         UPDATE pg_class c SET relpages = pages, reltuples = tuples
         WHERE c.oid = relid AND (c.relpages <> pages OR c.reltuples <> tuples);
     END IF;

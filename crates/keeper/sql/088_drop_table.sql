@@ -75,16 +75,21 @@ BEGIN
                         FROM pg_constraint x WHERE x.contypid = y.oid AND x.contype = 'c')) END, false
     FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
     WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND y.typtype IN ('e', 'd') AND y.oid >= 16384;
+    RETURN QUERY SELECT 9, 'type ' || y.oid::regtype, format('ALTER TYPE %s OWNER TO %I', y.oid::regtype, pg_get_userbyid(y.typowner)), false
+    FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
+    WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND y.typtype IN ('e', 'd') AND y.oid >= 16384;
     RETURN QUERY SELECT p.stage, 'sequence ' || reprieve.qualified(d.objid), p.sql, true
     FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
     JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid, LATERAL (VALUES
         (10, CASE d.deptype WHEN 'a' THEN format('CREATE SEQUENCE %s AS %s %s', reprieve.qualified(d.objid),
              (SELECT format_type(q.seqtypid, NULL) FROM pg_sequence q WHERE q.seqrelid = d.objid), reprieve.sequence_options(d.objid)) END),
-        (40, CASE d.deptype WHEN 'a' THEN format('ALTER SEQUENCE %s OWNED BY %s.%I', reprieve.qualified(d.objid), target, a.attname) END),
+        (21, CASE d.deptype WHEN 'a' THEN format('ALTER SEQUENCE %s OWNED BY %s.%I', reprieve.qualified(d.objid), target, a.attname) END),
         (41, CASE s.relkind WHEN 'S' THEN reprieve.sequence_place(d.objid) END)) AS p(stage, sql)
     WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = $1 AND d.refobjsubid > 0
       AND d.deptype IN ('a', 'i') AND p.sql IS NOT NULL;
     RETURN QUERY SELECT 20, 'table ' || target, reprieve.create_table_sql($1), true;
+    -- At once: indexes are built, and what they call is run, with the rights of the owner.
+    RETURN QUERY SELECT 22, 'owner', format('ALTER TABLE %s OWNER TO %I', target, pg_get_userbyid(c.relowner)), true;
     RETURN QUERY SELECT 30, 'parent ' || reprieve.qualified(h.inhparent),
         CASE WHEN c.relispartition THEN format('ALTER TABLE %s ATTACH PARTITION %s %s', reprieve.qualified(h.inhparent), target, pg_get_expr(c.relpartbound, $1))
              ELSE format('ALTER TABLE %s INHERIT %s', target, reprieve.qualified(h.inhparent)) END, true
@@ -97,7 +102,6 @@ BEGIN
     FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
     WHERE i.indrelid = $1 AND NOT x.relispartition AND x.relname <> reprieve.index_name($1)
       AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x'));
-    RETURN QUERY SELECT 60, 'owner', format('ALTER TABLE %s OWNER TO %I', target, pg_get_userbyid(c.relowner)), false;
     RETURN QUERY SELECT 61, 'right', g, false FROM reprieve.grants_sql(c.relacl, format(' ON %s', target)) AS g;
     RETURN QUERY SELECT 61, 'right', g, false FROM pg_attribute a, reprieve.grants_sql(a.attacl, format(' (%I) ON %s', a.attname, target)) AS g
     WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND NOT (a.attname IN ('deleted_at', 'deletion_id') AND reprieve.has_marks($1));
@@ -140,16 +144,18 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM (WITH RECURSIVE readers AS (
               SELECT relid AS oid, 0 AS depth
               UNION
-              SELECT w.ev_class, readers.depth + 2 FROM readers
+              SELECT w.ev_class, readers.depth + 3 FROM readers
               JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = readers.oid AND d.classid = 'pg_rewrite'::regclass AND d.deptype = 'n'
               JOIN pg_rewrite w ON w.oid = d.objid AND w.rulename = '_RETURN' AND w.ev_class <> readers.oid
               WHERE readers.depth < 100
           ) SELECT oid, max(depth) AS depth FROM readers WHERE oid <> relid GROUP BY oid) AS v
     JOIN pg_class c ON c.oid = v.oid, LATERAL (
-        SELECT 0, format('CREATE %sVIEW %s AS %s', CASE c.relkind WHEN 'm' THEN 'MATERIALIZED ' ELSE '' END, reprieve.qualified(v.oid),
-                         reprieve.pg_get_viewdef(v.oid))
+        SELECT 0, format(CASE c.relkind WHEN 'm' THEN 'CREATE MATERIALIZED VIEW %s AS %s WITH NO DATA' ELSE 'CREATE VIEW %s AS %s' END,
+                         reprieve.qualified(v.oid), rtrim(reprieve.pg_get_viewdef(v.oid), ';'))
         UNION ALL SELECT 1, format('ALTER TABLE %s OWNER TO %I', reprieve.qualified(v.oid), pg_get_userbyid(c.relowner))
-        UNION ALL SELECT 1, g FROM reprieve.grants_sql(c.relacl, format(' ON %s', reprieve.qualified(v.oid))) AS g) AS p(behind, sql)
+        -- As its owner: whoever makes it with its rows runs its query.
+        UNION ALL SELECT 2, format('REFRESH MATERIALIZED VIEW %s', reprieve.qualified(v.oid)) WHERE c.relkind = 'm' AND c.relispopulated
+        UNION ALL SELECT 2, g FROM reprieve.grants_sql(c.relacl, format(' ON %s', reprieve.qualified(v.oid))) AS g) AS p(behind, sql)
     WHERE c.relkind IN ('v', 'm')
 $$;
 
@@ -226,12 +232,14 @@ BEGIN
     PERFORM reprieve.count_deletion(id, relid, live, 0), reprieve.end_read(relid);
 END $$;
 
--- Names that DROP statements of this kind give, one by one; CASCADE may be among them, which nothing is called.
+-- Names that DROP statements of this kind give, one by one. The text may also be that of a stack of calls, in which statements of
+-- functions stand. Comments are read and skipped: what is named in one of the two readings and stays is forgotten again.
 CREATE OR REPLACE FUNCTION reprieve.dropped_names(text text, kind text) RETURNS SETOF text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH grammar AS (SELECT '(?:"(?:[^"]|"")+"|[[:alnum:]_$]+)(?:\s*\.\s*(?:"(?:[^"]|"")+"|[[:alnum:]_$]+))*' AS name)
-    SELECT n[1]
-    FROM grammar, regexp_matches(text, format('\mdrop\s+%s\s+(?:if\s+exists\s+|by\s+)?((?:%s(?:\s*,\s*|\s+|;|$))+)', kind, name), 'gi') AS m,
+    SELECT DISTINCT n[1]
+    FROM grammar, (VALUES (text), (regexp_replace(regexp_replace(text, '/\*.*?\*/', ' ', 'g'), '--[^\n]*', ' ', 'g'))) AS t(reading),
+         regexp_matches(t.reading, format('\mdrop\s+%s\s+(?:if\s+exists\s+|by\s+)?(%s(?:\s*,\s*%2$s)*)', kind, name), 'gi') AS m,
          regexp_matches(m[1], format('(%s)', name), 'g') AS n
 $$;
 
@@ -241,16 +249,20 @@ CREATE OR REPLACE FUNCTION reprieve.on_drop_start() RETURNS event_trigger
 LANGUAGE plpgsql AS $$
 DECLARE
     statement pg_catalog.text := pg_catalog.current_query();
+    stack pg_catalog.text;
+    named pg_catalog.text;
     tables pg_catalog.oid[];
     relation pg_catalog.oid;
 BEGIN
     IF NOT reprieve.may_keep_v1() THEN
         RETURN;
     END IF;
+    GET DIAGNOSTICS stack = PG_CONTEXT;
+    named := pg_catalog.concat_ws(E'\n', statement, stack);
     IF tg_tag OPERATOR(pg_catalog.=) 'DROP TABLE' THEN
-        tables := ARRAY(SELECT reprieve.relation_named_v1(n) FROM reprieve.dropped_names(statement, 'table') AS n);
+        tables := ARRAY(SELECT reprieve.relation_named_v1(n) FROM reprieve.dropped_names(named, 'table') AS n);
     ELSE
-        tables := reprieve.tables_within_v1(statement, tg_tag);
+        tables := reprieve.tables_within_v1(named, tg_tag);
     END IF;
     PERFORM pg_catalog.set_config('reprieve.role', current_user, true);
     FOREACH relation IN ARRAY reprieve.to_keep_v1(tables) LOOP
@@ -279,7 +291,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
         SELECT c.oid FROM reprieve.tables t JOIN pg_class c ON c.oid = t.relid
         JOIN reprieve.dropped_names(statement, CASE tag WHEN 'DROP SCHEMA' THEN 'schema' ELSE 'owned' END) AS n
           ON CASE WHEN tag = 'DROP SCHEMA' THEN quote_ident(c.relnamespace::regnamespace::text) IN (n, lower(n)) OR c.relnamespace::regnamespace::text IN (n, lower(n))
-                  ELSE quote_ident(pg_get_userbyid(c.relowner)) IN (n, lower(n)) OR lower(n) IN ('current_user', 'session_user', 'current_role') END)
+                  ELSE quote_ident(pg_get_userbyid(c.relowner)) IN (n, lower(n))
+                       OR pg_get_userbyid(c.relowner) = CASE WHEN lower(n) = 'session_user' OR current_setting('role') = 'none' THEN session_user
+                                                             ELSE current_setting('role') END
+                          AND lower(n) IN ('current_user', 'session_user', 'current_role') END)
 $$;
 
 -- Of these, with their partitions and the children that go with them, those that are enabled and that the session may drop.
@@ -319,7 +334,8 @@ WHEN OTHERS OR assert_failure THEN
         USING ERRCODE = 'RV003', HINT = 'To drop it without: set tables.on_drop to allow.';
 END $$;
 
--- Notes which of these enabled tables were dropped without anybody looking what was in them: by code that builds its statements.
+-- Notes which of these enabled tables were dropped without anybody looking what was in them: by a function in SQL, or under a name that
+-- nobody read.
 CREATE OR REPLACE FUNCTION reprieve.note_unseen_drops(relations oid[]) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO reprieve.acts (verb, target, result)
@@ -330,6 +346,18 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
       AND t.relid::text <> ALL (string_to_array(coalesce(current_setting('reprieve.empty', true), ''), ' '))
       AND coalesce(nullif(reprieve.setting('tables.on_drop'), ''), 'keep') <> 'allow'
 $$;
+
+-- Takes away the rights that default privileges of the keeper's role gave on a table that it has made.
+CREATE OR REPLACE FUNCTION reprieve.revoke_gifts(relid oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    given record;
+BEGIN
+    FOR given IN SELECT DISTINCT g.grantee FROM pg_class c, aclexplode(c.relacl) AS g WHERE c.oid = relid AND g.grantee <> c.relowner LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %s', reprieve.qualified(relid),
+                       CASE given.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(given.grantee)) END);
+    END LOOP;
+END $$;
 
 -- Makes the tables again that these deletions dropped, and tells them apart from their old selves no more. Returns what could
 -- not be made again, or NULL if no table was dropped.
@@ -350,6 +378,7 @@ BEGIN
     END LOOP;
     FOR item IN SELECT * FROM reprieve.dropped d WHERE d.deletion_id = ANY (ids) AND d.restored_at IS NULL ORDER BY d.relid LOOP
         fresh := item.label::regclass;
+        PERFORM reprieve.revoke_gifts(fresh);
         UPDATE reprieve.graveyard g SET relid = fresh WHERE g.relid = item.relid;
         UPDATE reprieve.deletion_tables t SET relid = fresh WHERE t.relid = item.relid;
         UPDATE reprieve.relinks r SET relid = fresh WHERE r.relid = item.relid;
