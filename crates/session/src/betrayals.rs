@@ -80,10 +80,12 @@ pub(crate) fn tells_of_index(fields: &Fields<'_>) -> bool {
             .is_some_and(|message| find(message, b"\"reprieve_deletion_").is_some())
 }
 
-/// Puts message and hint right for a statement whose DELETE was sent as an UPDATE.
+/// Puts message and hint right for a statement whose DELETE was sent as an UPDATE. What a statement within it raised, of a
+/// referential action or of a function (a context that [`drop_context`] has left), is not about that UPDATE.
 pub(crate) fn hide(fields: &mut Fields<'_>, reply: Reply) {
     match reply {
         Reply::AsIs => {}
+        Reply::Delete | Reply::Messages if fields.get(b'W').is_some_and(|w| !w.is_empty()) => {}
         Reply::Delete | Reply::Messages => {
             hide_in(fields, b'M', MESSAGES);
             hide_in(fields, b'H', HINTS);
@@ -201,6 +203,34 @@ mod tests {
         let mut raised = fields("P0001", message, "");
         hide(&mut raised, Reply::Delete);
         assert_eq!(raised.get(b'M').unwrap(), message.as_bytes());
+    }
+
+    #[test]
+    fn what_an_inner_statement_raised_keeps_its_words() {
+        let message = "could not serialize access due to concurrent update";
+        let mut own = fields(
+            "40001",
+            message,
+            "SQL statement \"UPDATE ONLY public.c SET deleted_at = now()\"\n\
+             PL/pgSQL function reprieve.follow(bigint,oid) line 9 at EXECUTE",
+        );
+        drop_context(&mut own);
+        hide(&mut own, Reply::Delete);
+        assert_eq!(
+            own.get(b'M').unwrap(),
+            b"could not serialize access due to concurrent delete"
+        );
+        let mut cascade = fields(
+            "40001",
+            message,
+            "SQL statement \"DELETE FROM ONLY \"public\".\"c\" WHERE $1 OPERATOR(pg_catalog.=) \"p\"\"\n\
+             SQL statement \"DELETE FROM ONLY public.p WHERE deletion_id OPERATOR(pg_catalog.=) $2\"\n\
+             PL/pgSQL function reprieve.bury_marked(bigint,oid) line 5 at PERFORM",
+        );
+        drop_context(&mut cascade);
+        hide(&mut cascade, Reply::Delete);
+        assert_eq!(cascade.get(b'M').unwrap(), message.as_bytes());
+        assert!(cascade.get(b'W').unwrap().ends_with(b"\"p\"\""));
     }
 
     #[test]
