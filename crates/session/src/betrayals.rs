@@ -81,11 +81,14 @@ pub(crate) fn tells_of_index(fields: &Fields<'_>) -> bool {
 }
 
 /// Puts message and hint right for a statement whose DELETE was sent as an UPDATE. What a statement within it raised, of a
-/// referential action or of a function (a context that [`drop_context`] has left), is not about that UPDATE.
-pub(crate) fn hide(fields: &mut Fields<'_>, reply: Reply) {
+/// referential action or of a function (a context that [`drop_context`] has left), is not about that UPDATE. Nor is a 40001
+/// of the keeper's (`raised_within`: there was a context): it raises them where it locks rows, as referential actions do.
+pub(crate) fn hide(fields: &mut Fields<'_>, reply: Reply, raised_within: bool) {
+    let has_context = fields.get(b'W').is_some_and(|context| !context.is_empty());
     match reply {
         Reply::AsIs => {}
-        Reply::Delete | Reply::Messages if fields.get(b'W').is_some_and(|w| !w.is_empty()) => {}
+        Reply::Delete | Reply::Messages
+            if has_context || raised_within && fields.sqlstate() == b"40001" => {}
         Reply::Delete | Reply::Messages => {
             hide_in(fields, b'M', MESSAGES);
             hide_in(fields, b'H', HINTS);
@@ -191,46 +194,41 @@ mod tests {
     fn an_update_is_called_a_delete_only_where_it_was_one() {
         let message = "cannot execute UPDATE in a read-only transaction";
         let mut ours = fields("25006", message, "");
-        hide(&mut ours, Reply::Delete);
+        hide(&mut ours, Reply::Delete, false);
         assert_eq!(
             ours.get(b'M').unwrap(),
             b"cannot execute DELETE in a read-only transaction"
         );
         let mut theirs = fields("25006", message, "");
-        hide(&mut theirs, Reply::AsIs);
+        hide(&mut theirs, Reply::AsIs, false);
         assert_eq!(theirs.get(b'M').unwrap(), message.as_bytes());
         // A user's own error with the same words and another code.
         let mut raised = fields("P0001", message, "");
-        hide(&mut raised, Reply::Delete);
+        hide(&mut raised, Reply::Delete, false);
         assert_eq!(raised.get(b'M').unwrap(), message.as_bytes());
     }
 
     #[test]
     fn what_an_inner_statement_raised_keeps_its_words() {
-        let message = "could not serialize access due to concurrent update";
-        let mut own = fields(
-            "40001",
-            message,
-            "SQL statement \"UPDATE ONLY public.c SET deleted_at = now()\"\n\
-             PL/pgSQL function reprieve.follow(bigint,oid) line 9 at EXECUTE",
-        );
-        drop_context(&mut own);
-        hide(&mut own, Reply::Delete);
-        assert_eq!(
-            own.get(b'M').unwrap(),
-            b"could not serialize access due to concurrent delete"
-        );
-        let mut cascade = fields(
-            "40001",
-            message,
-            "SQL statement \"DELETE FROM ONLY \"public\".\"c\" WHERE $1 OPERATOR(pg_catalog.=) \"p\"\"\n\
-             SQL statement \"DELETE FROM ONLY public.p WHERE deletion_id OPERATOR(pg_catalog.=) $2\"\n\
-             PL/pgSQL function reprieve.bury_marked(bigint,oid) line 5 at PERFORM",
-        );
-        drop_context(&mut cascade);
-        hide(&mut cascade, Reply::Delete);
-        assert_eq!(cascade.get(b'M').unwrap(), message.as_bytes());
-        assert!(cascade.get(b'W').unwrap().ends_with(b"\"p\"\""));
+        let keeper = "SQL statement \"UPDATE ONLY public.c SET deleted_at = now()\"\n\
+                      PL/pgSQL function reprieve.follow(bigint,oid) line 9 at EXECUTE";
+        let cascade = "SQL statement \"DELETE FROM ONLY \"public\".\"c\" WHERE $1 OPERATOR(pg_catalog.=) \"p\"\"";
+        let within = format!("{cascade}\n{keeper}");
+        let update = "could not serialize access due to concurrent update";
+        let modified = "tuple to be updated was already modified";
+        for (state, message, context, is_hidden) in [
+            ("40001", update, "", true),
+            ("40001", update, keeper, false),
+            ("40001", update, &within, false),
+            ("27000", modified, keeper, true),
+            ("27000", modified, &within, false),
+        ] {
+            let mut error = fields(state, message, context);
+            drop_context(&mut error);
+            hide(&mut error, Reply::Delete, !context.is_empty());
+            let kept = error.get(b'M') == Some(message.as_bytes());
+            assert_eq!(kept, !is_hidden, "{state} {context}");
+        }
     }
 
     #[test]

@@ -416,7 +416,7 @@ impl Session {
                     reply = self.statements.reply_of(name.as_bytes());
                 }
             }
-            betrayals::hide(fields, reply);
+            betrayals::hide(fields, reply, before.get(b'W').is_some());
         }
         *fields != before
     }
