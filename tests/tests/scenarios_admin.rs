@@ -1,5 +1,6 @@
 //! The admin port: what was deleted comes back, and only to those who may.
 
+use std::process::Command;
 use std::sync::LazyLock;
 
 use tests::pair::settle;
@@ -282,4 +283,71 @@ fn s25_dropped_tables_come_back_and_what_was_deleted_in_them_before() {
     assert_eq!(app.command("DELETE FROM p WHERE id = 2"), "DELETE 1");
     assert_eq!(app.run("SELECT id FROM c ORDER BY id"), ["11", "12"]);
     assert_eq!(admin.run("CHECK INTEGRITY"), [""; 0]);
+}
+
+/// `reprieve check` in a database: exit status and what it printed.
+fn check(database: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let port = SHOP.cluster.port();
+    let output = Command::new(tests::proxy::binary())
+        .args(["check", "--database", database])
+        .args(arguments)
+        .env(
+            "REPRIEVE__UPSTREAM__URL",
+            format!("postgres://127.0.0.1:{port}?sslmode=disable"),
+        )
+        .env(
+            "REPRIEVE__KEEPER__URL",
+            format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable"),
+        )
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.code(), said)
+}
+
+#[test]
+fn check_says_what_is_damaged_as_a_table_and_as_json() {
+    let (mut app, _) = open("damaged");
+    app.run("DELETE FROM p WHERE id = 1");
+    assert_eq!(
+        check("damaged", &[]),
+        (Some(0), "rows and ledger agree\n".to_owned())
+    );
+    assert_eq!(check("damaged", &["--json"]), (Some(0), "[]\n".to_owned()));
+
+    let mut superuser = SHOP.cluster.superuser("damaged");
+    superuser.run(
+        "SET session_replication_role = replica; UPDATE c SET deleted_at = NULL, deletion_id = NULL WHERE id = 11; DELETE FROM p WHERE id = 2",
+    );
+    let (status, said) = check("damaged", &[]);
+    assert_eq!(status, Some(1), "{said}");
+    let table = said
+        .lines()
+        .map(|line| line.split("  ").filter(|part| !part.is_empty()))
+        .map(|parts| parts.take(4).map(str::trim).collect::<Vec<_>>().join("|"))
+        .collect::<Vec<_>>();
+    assert_eq!(
+        table,
+        [
+            "severity|table|count|finding",
+            "error|public.c|1|live rows under a deleted parent",
+            "error|public.c|1|orphans",
+            "error|public.c|1|the ledger counts other rows than there are",
+        ],
+        "{said}"
+    );
+    let (status, said) = check("damaged", &["--json"]);
+    assert_eq!(status, Some(1), "{said}");
+    let json: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(json.as_array().map(Vec::len), Some(3), "{said}");
+    assert_eq!(json[0]["severity"], "error");
+    assert_eq!(json[0]["finding"], "live rows under a deleted parent");
+    assert_eq!(json[0]["table"], "public.c");
+    assert_eq!(json[0]["count"], 1);
+    assert!(
+        json[0]["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("(id)=(11)")),
+        "{said}"
+    );
 }

@@ -1,7 +1,5 @@
 //! What a DBA should know about this database before and while Reprieve works in it.
 
-use serde_json::Value;
-
 use crate::connection::{Keeper, column};
 use crate::error::KeeperError;
 
@@ -27,10 +25,22 @@ pub struct Finding {
 }
 
 /// One row of `reprieve.check_v1()`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IntegrityProblem {
-    /// The columns of the row, `name: value` each.
-    pub text: String,
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct IntegrityFinding {
+    /// `error`: rows, ledger and triggers disagree; `warning`: somebody should look; `notice`: good to know.
+    pub severity: String,
+    pub finding: String,
+    pub table: Option<String>,
+    /// Rows, triggers or roles, as the finding says. None where nothing could be counted.
+    pub count: Option<i64>,
+    pub detail: Option<String>,
+}
+
+impl IntegrityFinding {
+    /// Whether the check has failed for it.
+    pub fn is_problem(&self) -> bool {
+        self.severity != "notice"
+    }
 }
 
 impl Keeper {
@@ -74,23 +84,21 @@ impl Keeper {
     }
 
     /// Runs `reprieve.check_v1()`: live rows whose parent is a tombstone, ledger and rows that
-    /// disagree. Empty is well.
-    pub async fn check(&self) -> Result<Vec<IntegrityProblem>, KeeperError> {
-        let sql = "SELECT to_jsonb(c) AS problem FROM reprieve.check_v1() AS c";
+    /// disagree, triggers that are missing. Worst first; empty is well.
+    pub async fn check(&self) -> Result<Vec<IntegrityFinding>, KeeperError> {
+        let sql = "SELECT severity, finding, table_name, count, detail FROM reprieve.check_v1()";
         self.take_time().await?;
         let rows = self.rows("checking integrity", sql, &[]).await;
         self.pin().await?;
         let rows = rows.map_err(|error| self.or_not_installed(error))?;
         rows.iter()
             .map(|row| {
-                let problem: serde_json::Map<String, Value> =
-                    column::<tokio_postgres::types::Json<_>>(row, "problem")?.0;
-                let parts = problem.iter().map(|(name, value)| match value {
-                    Value::String(text) => format!("{name}: {text}"),
-                    other => format!("{name}: {other}"),
-                });
-                Ok(IntegrityProblem {
-                    text: parts.collect::<Vec<_>>().join(", "),
+                Ok(IntegrityFinding {
+                    severity: column(row, "severity")?,
+                    finding: column(row, "finding")?,
+                    table: column(row, "table_name")?,
+                    count: column(row, "count")?,
+                    detail: column(row, "detail")?,
                 })
             })
             .collect()

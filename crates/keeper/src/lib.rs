@@ -13,7 +13,7 @@ mod tls;
 
 pub use config::KeeperConfig;
 pub use connection::{Keeper, Watch};
-pub use doctor::{Finding, IntegrityProblem, Severity};
+pub use doctor::{Finding, IntegrityFinding, Severity};
 pub use error::KeeperError;
 pub use install::{Graveyard, InstallReport, KEEPER_VERSION, UninstallReport};
 pub use snapshot::{Loaded, Sidecar};

@@ -129,11 +129,17 @@ pub enum Command {
     },
     /// Read the configuration and say what is wrong with it
     CheckConfig,
-    /// Look for rows and ledger entries that disagree
-    #[command(after_help = "Exit status 1 if there are any.")]
+    /// Look for rows, ledger entries and triggers that disagree
+    #[command(
+        after_help = "Prints a table, worst first. Exit status 1 if anything in it is worse than a notice.\n\n\
+                      Example:\n  reprieve check --json | jq '.[] | select(.severity == \"error\")'"
+    )]
     Check {
         #[command(flatten)]
         database: DatabaseFlag,
+        /// Print a JSON array of objects instead: severity, finding, table, count, detail
+        #[arg(long)]
+        json: bool,
     },
     /// Disable every table and remove the keeper from a database
     #[command(after_help = "Refuses while deleted rows could still be brought back.")]

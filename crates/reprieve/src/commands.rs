@@ -3,7 +3,10 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use keeper::{Graveyard, Keeper, KeeperError, Progress, RequestedMode, Severity, Step, TableState};
+use keeper::{
+    Graveyard, IntegrityFinding, Keeper, KeeperError, Progress, RequestedMode, Severity, Step,
+    TableState,
+};
 
 use crate::cli::{DatabaseFlag, ModeFlag};
 use crate::config_file::Sources;
@@ -184,17 +187,47 @@ pub async fn doctor(sources: &Sources, flag: &DatabaseFlag) -> Outcome {
     })
 }
 
-pub async fn check(sources: &Sources, flag: &DatabaseFlag) -> Outcome {
+pub async fn check(sources: &Sources, flag: &DatabaseFlag, json: bool) -> Outcome {
     let keeper = connect(sources, flag).await?;
-    let problems = keeper.check().await.map_err(|error| told(&error))?;
-    for problem in &problems {
-        say(&problem.text);
-    }
-    if problems.is_empty() {
+    let findings = keeper.check().await.map_err(|error| told(&error))?;
+    if json {
+        let text = serde_json::to_string_pretty(&findings).map_err(|error| error.to_string())?;
+        say(&text);
+    } else if findings.is_empty() {
         say("rows and ledger agree");
-        return Ok(ExitCode::SUCCESS);
+    } else {
+        say_table(&findings);
     }
-    Ok(ExitCode::FAILURE)
+    Ok(if findings.iter().any(IntegrityFinding::is_problem) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// One line per finding, columns as wide as their widest entry; the last one is as long as it is.
+fn say_table(findings: &[IntegrityFinding]) {
+    let heading = ["severity", "table", "count", "finding", "detail"].map(str::to_owned);
+    let lines = findings.iter().map(|finding| {
+        [
+            finding.severity.clone(),
+            finding.table.clone().unwrap_or_default(),
+            finding.count.map(|n| n.to_string()).unwrap_or_default(),
+            finding.finding.clone(),
+            finding.detail.clone().unwrap_or_default(),
+        ]
+    });
+    let lines: Vec<_> = std::iter::once(heading).chain(lines).collect();
+    let widths = [0, 1, 2, 3].map(|place| {
+        let lengths = lines.iter().map(|line| line[place].chars().count());
+        lengths.max().unwrap_or_default()
+    });
+    for [severity, table, count, finding, detail] in &lines {
+        let [w0, w1, w2, w3] = widths;
+        say(&format!(
+            "{severity:w0$}  {table:w1$}  {count:>w2$}  {finding:w3$}  {detail}"
+        ));
+    }
 }
 
 pub async fn uninstall(sources: &Sources, flag: &DatabaseFlag, drop_graveyard: bool) -> Outcome {

@@ -56,7 +56,7 @@ async fn command(cli: Cli) -> Result<ExitCode, String> {
         }
         Command::Doctor { database } => commands::doctor(&sources, &database).await,
         Command::CheckConfig => commands::check_config(&sources),
-        Command::Check { database } => commands::check(&sources, &database).await,
+        Command::Check { database, json } => commands::check(&sources, &database, json).await,
         Command::Uninstall {
             database,
             drop_graveyard,
