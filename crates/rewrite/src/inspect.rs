@@ -1,10 +1,10 @@
 //! What the parser sees, for tests that hold it against PostgreSQL's own.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 
 use sqlparser::ast::{ObjectName, ObjectNamePart, SetExpr, Statement, TableFactor, Visit, Visitor};
 
-use crate::lex::{Lexer, TokenKind, Tokens};
+use crate::lex::Tokens;
 use crate::normalise::Wrapper;
 use crate::parse::with_statement;
 
@@ -25,14 +25,6 @@ pub fn inspect(text: &[u8]) -> Result<(&'static str, Vec<String>), String> {
         (kind, relations.found)
     });
     seen.map_err(|error| error.to_string())
-}
-
-/// Whether the first token is a word, and its bytes. `None` at the end, or if it does not end.
-pub fn next_token(text: &[u8], standard_conforming_strings: bool) -> Option<(bool, Range<usize>)> {
-    let token = Lexer::new(text, standard_conforming_strings)
-        .next_token()?
-        .ok()?;
-    Some((token.kind == TokenKind::Word, token.range()))
 }
 
 fn kind(statement: &Statement) -> &'static str {

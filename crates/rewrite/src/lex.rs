@@ -404,6 +404,33 @@ fn find(body: &[u8], delimiter: &[u8]) -> Option<usize> {
     }
 }
 
+/// Where the tokens of a part of a text are, as PostgreSQL cuts it: bytes of the text, comments and white space left out.
+/// The part begins and ends between tokens. The last one is that in front of a token that does not end.
+pub fn token_ranges(
+    text: &[u8],
+    part: Range<usize>,
+    standard_conforming_strings: bool,
+) -> TokenRanges<'_> {
+    let mut lexer = Lexer::new(
+        &text[..part.end.min(text.len())],
+        standard_conforming_strings,
+    );
+    lexer.at = part.start;
+    TokenRanges(lexer)
+}
+
+/// See [`token_ranges`].
+#[derive(Debug, Clone)]
+pub struct TokenRanges<'t>(Lexer<'t>);
+
+impl Iterator for TokenRanges<'_> {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        self.0.next_token()?.ok().map(|token| token.range())
+    }
+}
+
 /// All tokens of a text, comments and white space left out.
 #[derive(Debug, Clone)]
 pub struct Tokens<'t> {
@@ -428,14 +455,11 @@ impl<'t> Tokens<'t> {
         part: Range<usize>,
         standard_conforming_strings: bool,
     ) -> Result<Self, LexError> {
-        let mut lexer = Lexer::new(
-            &text[..part.end.min(text.len())],
-            standard_conforming_strings,
-        );
-        lexer.at = part.start;
+        let room = part.len().min(1 << 20) / 4;
+        let TokenRanges(mut lexer) = token_ranges(text, part, standard_conforming_strings);
         let mut tokens = Self {
             text,
-            tokens: Vec::with_capacity(part.len().min(1 << 20) / 4),
+            tokens: Vec::with_capacity(room),
             standard_conforming_strings,
         };
         while let Some(token) = lexer.next_token() {

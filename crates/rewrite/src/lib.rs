@@ -7,6 +7,7 @@ mod cloak;
 mod constraints;
 mod edits;
 mod inspect;
+mod json;
 mod keyword;
 mod lex;
 mod normalise;
@@ -20,8 +21,9 @@ mod walk;
 
 pub use edits::{Edit, Edits};
 #[doc(hidden)]
-pub use inspect::{inspect, next_token};
+pub use inspect::inspect;
 pub use keyword::printed_identifier;
+pub use lex::{TokenRanges, token_ranges};
 pub use plan::{Effect, Plan, Reply, Statement};
 pub use refusal::{Documented, Refusal};
 pub use scan::{Scanned, scan};

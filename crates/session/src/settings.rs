@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use rewrite::{Effect, Statement};
+use rewrite::{Effect, Statement, TokenRanges, token_ranges};
 
 const PREFIX: &str = "reprieve.";
 
@@ -28,8 +28,7 @@ pub(crate) fn forbidden(
     statements.iter().find_map(|statement| {
         let words = Words {
             text,
-            range: statement.range.clone(),
-            standard_conforming_strings,
+            tokens: token_ranges(text, statement.range.clone(), standard_conforming_strings),
         };
         named_by(words, &statement.effect).filter(|named| is_keepers(&named.name))
     })
@@ -48,13 +47,9 @@ pub(crate) fn forbidden_at_startup(parameters: &[(String, String)]) -> Option<St
 
 /// True for SET CONSTRAINTS.
 pub(crate) fn sets_constraints(statement: &[u8], standard_conforming_strings: bool) -> bool {
-    let mut words = Words {
-        text: statement,
-        range: 0..statement.len(),
-        standard_conforming_strings,
-    };
+    let mut tokens = token_ranges(statement, 0..statement.len(), standard_conforming_strings);
     ["set", "constraints"].iter().all(|wanted| {
-        let word = words.next().and_then(|token| statement.get(token));
+        let word = tokens.next().and_then(|token| statement.get(token));
         word.is_some_and(|word| word.eq_ignore_ascii_case(wanted.as_bytes()))
     })
 }
@@ -98,19 +93,14 @@ fn named_by(mut words: Words<'_>, effect: &Effect) -> Option<Named> {
 #[derive(Clone)]
 struct Words<'t> {
     text: &'t [u8],
-    range: Range<usize>,
-    standard_conforming_strings: bool,
+    tokens: TokenRanges<'t>,
 }
 
 impl Iterator for Words<'_> {
     type Item = Range<usize>;
 
     fn next(&mut self) -> Option<Range<usize>> {
-        let rest = self.text.get(self.range.clone())?;
-        let (_, token) = rewrite::next_token(rest, self.standard_conforming_strings)?;
-        let token = self.range.start + token.start..self.range.start + token.end;
-        self.range.start = token.end;
-        Some(token)
+        self.tokens.next()
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn word(draft: &mut Draft<'_>, index: usize) {
             if draft
                 .kind(index + 1)
                 .is_none_or(|kind| kind == TokenKind::RightParenthesis)
-                || draft.one_of(index + 1, &["union", "intersect", "except"]) =>
+                || draft.one_of(index + 1, &["union", "intersect", "except", "returning"]) =>
         {
             draft.replace(index, vec![our_word("SELECT"), our_word("NULL")]);
         }
@@ -67,6 +67,14 @@ pub(super) fn word(draft: &mut Draft<'_>, index: usize) {
                 ],
             );
             draft.drop(index + 1..index + 2);
+        }
+        // RETURNING WITH (OLD AS o, NEW AS n)
+        "with"
+            if draft.follows(index, &["returning"])
+                && draft.opens(index + 1)
+                && draft.one_of(index + 2, &["old", "new"]) =>
+        {
+            draft.drop(index..draft.skip(index + 1));
         }
         "fetch" if draft.one_of(index + 1, &["first", "next"]) => fetch(draft, index),
         "using" if draft.kind(index + 1) == Some(TokenKind::Operator) => {

@@ -53,6 +53,10 @@ impl<'a> Draft<'a> {
         }
     }
 
+    pub fn tokens(&self) -> &'a Tokens<'a> {
+        self.tokens
+    }
+
     pub fn start(&self) -> usize {
         self.part.start
     }
@@ -170,9 +174,10 @@ impl<'a> Draft<'a> {
     /// True if no query can be among these tokens: every query has one of these words, all of them
     /// reserved or, like VALUES, no name of a function.
     pub fn holds_no_query(&self, range: Range<usize>) -> bool {
-        !range
-            .into_iter()
-            .any(|index| self.one_of(index, &["select", "table", "values", "with"]))
+        !range.into_iter().any(|index| {
+            self.one_of(index, &["select", "table", "values"])
+                || self.is(index, "with") && !super::json::begins_no_query(self, index)
+        })
     }
 
     pub fn is_decided(&self, index: usize) -> bool {

@@ -27,13 +27,22 @@ pub(super) fn word(draft: &mut Draft<'_>, index: usize) {
         }
         "xmlparse" | "xmlserialize" if draft.opens(index + 1) => xml(draft, index),
         "passing" if draft.previous_kind(index) != Some(TokenKind::Comma) => passing(draft, index),
-        "xmltable" | "json_table" if draft.opens(index + 1) => {
+        "xmltable" | "json_table" if draft.opens(index + 1) && !draft.follows(index, &["into"]) => {
             // sqlparser has a grammar of its own for these names.
             draft.replace(index, vec![our_word("table_function")]);
         }
         "xmlroot" if draft.opens(index + 1) => {
             let end = draft.partner(index + 1);
             xmlroot(draft, index + 2, end);
+        }
+        // `x AT LOCAL`, where x is no name for a column called AT.
+        "at" if draft.is(index + 1, "local") && follows_operand(draft, index) => {
+            draft.drop(index..index + 2);
+        }
+        // `FROM current_date`: a function.
+        word if SQL_VALUES.contains(&word) && lists(draft, index) => {
+            let call = vec![our_word("sql_value"), Token::LParen, Token::RParen];
+            draft.replace(index, call);
         }
         // COLLATION FOR (x): a function.
         "collation" if draft.is(index + 1, "for") => draft.drop(index + 1..index + 2),
@@ -72,6 +81,46 @@ pub(super) fn word(draft: &mut Draft<'_>, index: usize) {
     }
 }
 
+/// Functions without brackets. They may stand where a table may, and no table has such a name without quotes.
+const SQL_VALUES: &[&str] = &[
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "localtime",
+    "localtimestamp",
+    "session_user",
+    "system_user",
+    "user",
+];
+
+/// Behind FROM, JOIN or a comma, without brackets behind.
+fn lists(draft: &Draft<'_>, index: usize) -> bool {
+    let before = draft.follows(index, &["from", "join"])
+        || draft.previous_kind(index) == Some(TokenKind::Comma);
+    before && !draft.opens(index + 1)
+}
+
+fn follows_operand(draft: &Draft<'_>, index: usize) -> bool {
+    draft
+        .previous(index)
+        .is_some_and(|before| match draft.kind(before) {
+            Some(TokenKind::Word) => {
+                draft.is_label(before) || !crate::keyword::expects_operand(&draft.word(before))
+            }
+            Some(
+                TokenKind::LeftParenthesis
+                | TokenKind::LeftBracket
+                | TokenKind::Comma
+                | TokenKind::Operator,
+            ) => false,
+            _ => true,
+        })
+}
+
 fn operator(draft: &mut Draft<'_>, index: usize) {
     let close = draft.partner(index + 1);
     let mut at = index + 2;
@@ -81,18 +130,7 @@ fn operator(draft: &mut Draft<'_>, index: usize) {
     if draft.kind(at) != Some(TokenKind::Operator) || at + 1 != close {
         return;
     }
-    let prefix = draft
-        .previous(index)
-        .is_none_or(|before| match draft.kind(before) {
-            Some(TokenKind::Word) => crate::keyword::expects_operand(&draft.word(before)),
-            Some(
-                TokenKind::LeftParenthesis
-                | TokenKind::LeftBracket
-                | TokenKind::Comma
-                | TokenKind::Operator,
-            ) => true,
-            _ => false,
-        });
+    let prefix = !follows_operand(draft, index);
     let token = if draft.follows(index, &["using"]) {
         Token::Lt
     } else if draft.one_of(close + 1, &["any", "all", "some"]) {
@@ -226,7 +264,7 @@ pub(super) fn parenthesis(draft: &mut Draft<'_>, index: usize) {
 }
 
 /// What follows a query in brackets if it is a part of a query.
-fn goes_on(draft: &Draft<'_>, index: usize) -> bool {
+pub(super) fn goes_on(draft: &Draft<'_>, index: usize) -> bool {
     let words = [
         "union",
         "intersect",

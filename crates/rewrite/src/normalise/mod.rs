@@ -8,6 +8,7 @@ mod clause;
 mod constants;
 mod draft;
 mod expression;
+mod json;
 mod literal;
 mod token;
 mod wrapper;
@@ -55,7 +56,14 @@ fn apply(draft: &mut Draft<'_>, index: usize) {
             expression::word(draft, index);
             clause::word(draft, index);
         }
-        Some(TokenKind::LeftParenthesis) => expression::parenthesis(draft, index),
+        Some(TokenKind::LeftParenthesis) => {
+            if draft.follows(index, crate::json::FUNCTIONS) {
+                json::arguments(draft, index);
+            }
+            if !draft.is_decided(index) {
+                expression::parenthesis(draft, index);
+            }
+        }
         Some(TokenKind::Dot) => expression::dot(draft, index),
         Some(TokenKind::Operator) => clause::star(draft, index),
         Some(kind) if literal::is_constant(kind) => literal::typed(draft, index),

@@ -280,7 +280,7 @@ impl Walk<'_> {
         ctes: &Ctes,
     ) -> Result<(Node, usize), Refusal> {
         let close = self.outline.close(open);
-        self.expressions(open + 1..close, level, ctes)?;
+        self.expressions(open..close, level, ctes)?;
         let mut at = close + 1;
         if self.outline.word(at, "with") && self.outline.word(at + 1, "ordinality") {
             at += 2;

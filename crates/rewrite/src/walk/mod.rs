@@ -14,6 +14,7 @@ mod definition;
 mod dml;
 mod emit;
 mod from;
+mod json;
 mod mark;
 mod outline;
 mod query;

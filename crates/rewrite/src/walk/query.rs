@@ -241,10 +241,11 @@ impl Walk<'_> {
         let mut at = range.start;
         while at < range.end {
             if self.outline.opens(at) {
-                let close = self.outline.close(at);
-                if self.outline.is_query(at + 1, close) {
-                    self.query(at + 1..close, ctes, Some(level))?;
-                    at = close;
+                let end = self.end_of_query(at);
+                self.words_of_call(at);
+                if self.outline.is_query(at + 1, end) {
+                    self.query(at + 1..end, ctes, Some(level))?;
+                    at = end - 1;
                 }
             }
             at += 1;

@@ -1,7 +1,39 @@
-//! Cuts psql scripts into statements as psql does: its own commands and COPY data left out.
+//! PostgreSQL's regression files, cut into statements as psql does: its own commands and COPY data left out.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The scripts of the installed server's source, and of the newest release whose grammar libpg_query knows.
+pub const SOURCES: [&str; 2] = ["pg_source.sh", "pg_regress_18.sh"];
+
+/// PostgreSQL's grammar takes a subquery there; the server never does. Of PostgreSQL 15's files.
+const REJECTED: &str = "COPY x from stdin WHERE a IN (SELECT 1 FROM x)";
+
+/// The regression files that a script of `tests/setup` brings, sorted.
+pub fn files(source: &str) -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let output = Command::new("bash")
+        .arg(root.join("tests/setup").join(source))
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{source}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let directory = Path::new(printed.trim());
+    let inner = directory.join("src/test/regress/sql");
+    let directory = if inner.is_dir() { &inner } else { directory };
+    let entries = std::fs::read_dir(directory).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "sql"));
+    files.sort();
+    files
+}
 
 /// The statements of a script, without semicolons. Those behind
-/// `SET standard_conforming_strings TO off` are left out.
+/// `SET standard_conforming_strings TO off` are left out, and the one that is rejected.
 pub fn statements(script: &str) -> Vec<String> {
     Splitter {
         script,
@@ -29,32 +61,30 @@ impl Splitter<'_> {
         let mut parentheses = 0usize;
         let mut blocks = 0usize;
         loop {
-            let rest = &self.script.as_bytes()[self.at..];
-            let Some((kind, range)) = rewrite::next_token(rest, self.conforming) else {
+            let rest = self.at..self.script.len();
+            let mut tokens = rewrite::token_ranges(self.script.as_bytes(), rest, self.conforming);
+            let Some(range) = tokens.next() else {
                 break;
             };
-            let token = &self.script[self.at + range.start..self.at + range.end];
-            let after = self.at + range.end;
-            match (kind, token) {
-                (_, "\\") => {
+            let after = range.end;
+            match &self.script[range] {
+                "\\" => {
                     self.command(after);
                     continue;
                 }
-                (_, "(") => parentheses += 1,
-                (_, ")") => parentheses = parentheses.saturating_sub(1),
-                (_, ";") if parentheses == 0 && blocks == 0 => {
+                "(" => parentheses += 1,
+                ")" => parentheses = parentheses.saturating_sub(1),
+                ";" if parentheses == 0 && blocks == 0 => {
                     self.at = after;
                     self.end(after - 1);
                     continue;
                 }
-                (true, word) if self.defines_routine() => {
-                    match word.to_ascii_lowercase().as_str() {
-                        "begin" => blocks += 1,
-                        "case" if blocks > 0 => blocks += 1,
-                        "end" => blocks = blocks.saturating_sub(1),
-                        _ => {}
-                    }
-                }
+                word if self.defines_routine() => match word.to_ascii_lowercase().as_str() {
+                    "begin" => blocks += 1,
+                    "case" if blocks > 0 => blocks += 1,
+                    "end" => blocks = blocks.saturating_sub(1),
+                    _ => {}
+                },
                 _ => {}
             }
             self.at = after;
@@ -91,7 +121,7 @@ impl Splitter<'_> {
         if lower.first() == Some(&"set") && lower.get(1) == Some(&"standard_conforming_strings") {
             self.conforming = lower.last() != Some(&"off");
         }
-        if !text.is_empty() && self.conforming {
+        if !text.is_empty() && self.conforming && text != REJECTED {
             self.found.push(text);
         }
     }
