@@ -92,6 +92,29 @@ fn u8_undelete_twice_and_delete_again() {
     app.run("DELETE FROM p WHERE id = 1");
     let second = last_deletion(&mut admin);
     assert_ne!(first, second);
+    let deleted = checksum(&mut app);
+    let ledger = "SELECT x::text FROM (SELECT * FROM reprieve.deletions ORDER BY id) x; SELECT x::text FROM (SELECT * FROM reprieve.deletion_tables ORDER BY 1, 2) x";
+    let books = admin.run(ledger);
+    admin.run(&format!("UNDELETE DELETION {second}"));
+    assert_eq!(checksum(&mut app), before);
+    let undone = admin.run(&format!("UNDO UNDELETE DELETION {second}"));
+    assert_eq!(
+        undone,
+        [
+            "public.c|2|0|0|COMPLETE|",
+            "public.p|1|0|0|COMPLETE|",
+            "(all)|3|0|0|COMPLETE|"
+        ]
+    );
+    assert_eq!(
+        (checksum(&mut app), admin.run(ledger)),
+        (deleted, books),
+        "as before that UNDELETE, under the same deletion"
+    );
+    assert_eq!(
+        admin.run("SELECT state FROM reprieve.show_undeletes"),
+        ["undone", "done"]
+    );
     admin.run(&format!("UNDELETE DELETION {second}"));
     assert_eq!(checksum(&mut app), before);
 }

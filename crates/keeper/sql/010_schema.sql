@@ -64,6 +64,8 @@ CREATE OR REPLACE FUNCTION reprieve.forget_deletions() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     DELETE FROM reprieve.deletion_tables t USING forgotten f WHERE t.deletion_id = f.id;
+    DELETE FROM reprieve.restored r USING forgotten f WHERE r.deletion_id = f.id;
+    DELETE FROM reprieve.relinked r USING forgotten f WHERE (r.link).deletion_id = f.id;
     RETURN NULL;
 END $$;
 CREATE OR REPLACE TRIGGER forget_deletions AFTER DELETE ON reprieve.deletions
@@ -144,6 +146,38 @@ CREATE TABLE IF NOT EXISTS reprieve.acts (
     target       text NOT NULL,
     result       jsonb
 );
+
+-- Undeletes by number (transaction id * 1,000,000 + running number, as deletions), and whether they were taken back.
+ALTER TABLE reprieve.acts ADD COLUMN IF NOT EXISTS id bigint, ADD COLUMN IF NOT EXISTS undone_at timestamptz;
+CREATE UNIQUE INDEX IF NOT EXISTS acts_id ON reprieve.acts (id);
+
+-- The rows that an undelete brought back, up to 1,000 of them in a line, so that UNDO UNDELETE finds these very rows: by their places,
+-- which are theirs as long as nobody wrote to them.
+CREATE TABLE IF NOT EXISTS reprieve.restored (
+    act          bigint,                     -- reprieve.acts.id; NULL while the undelete runs
+    xid          xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    relid        oid NOT NULL,               -- the table they lie in; of a partitioned table the partition
+    filenode     oid NOT NULL,               -- a table that was rewritten since has other places
+    writer       xid,                        -- their xmin, and that of this line before it was numbered
+    deletion_id  bigint NOT NULL,
+    cause        text,                       -- as in reprieve.graveyard, if they came from there
+    tids         tid[] NOT NULL,
+    names        text[] NOT NULL             -- what messages call them
+);
+CREATE INDEX IF NOT EXISTS restored_act ON reprieve.restored (act);
+CREATE INDEX IF NOT EXISTS restored_deletion ON reprieve.restored (deletion_id);
+
+-- The references that an undelete put back: the entry of reprieve.relinks, and where its row lies.
+CREATE TABLE IF NOT EXISTS reprieve.relinked (
+    act          bigint,
+    xid          xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    leaf         oid NOT NULL,
+    filenode     oid NOT NULL,
+    writer       xid,
+    tid          tid NOT NULL,
+    link         reprieve.relinks NOT NULL
+);
+CREATE INDEX IF NOT EXISTS relinked_act ON reprieve.relinked (act);
 
 -- Running sidecars and the catalog each of them has published, for two-phase enabling.
 CREATE TABLE IF NOT EXISTS reprieve.proxies (

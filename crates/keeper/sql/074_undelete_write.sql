@@ -2,30 +2,64 @@
 -- All of it runs inside reprieve.undelete(), which has judged rights, locked the ledger rows and
 -- looked for conflicts. $1 is the array of deletion ids, $2 the running act.
 
+-- The INSERT that remembers the rows of `source` as restored: leaf, tid, deletion_id, cause, name.
+CREATE OR REPLACE FUNCTION reprieve.restored_sql(source text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('INSERT INTO reprieve.restored (relid, filenode, deletion_id, cause, tids, names)'
+                  ' SELECT s.leaf, pg_catalog.pg_relation_filenode(s.leaf), s.deletion_id, s.cause, array_agg(s.tid), array_agg(s.name)'
+                  ' FROM (SELECT b.*, row_number() OVER () / 1000 AS line FROM %s b) s'
+                  ' GROUP BY s.leaf, s.deletion_id, s.cause, s.line', source)
+$$;
+
+-- Lifts the tombstones of one deletion in a table, or the picked ones ($3 is then NULL), and remembers them. Returns how many.
+CREATE OR REPLACE FUNCTION reprieve.undelete_lift(table_id oid, ids bigint[], act xid8, deletion bigint) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    lifted bigint;
+BEGIN
+    EXECUTE format('WITH back AS (UPDATE %s t SET deleted_at = NULL, deletion_id = NULL%s'
+                   ' RETURNING t.tableoid AS leaf, t.ctid AS tid, %s AS deletion_id, NULL::text AS cause, %s AS name),'
+                   ' noted AS (%s) SELECT count(*) FROM back', reprieve.from_clause(table_id),
+                   CASE WHEN deletion IS NOT NULL THEN ' WHERE t.deletion_id = $3' ELSE
+                       ' FROM reprieve.undelete_picks k WHERE k.act = $2 AND k.source = ''t'' AND k.relid = t.tableoid AND k.tid = t.ctid'
+                       ' AND k.blocked IS NULL AND t.deletion_id = ANY (ARRAY(SELECT DISTINCT x.deletion_id FROM reprieve.undelete_picks x WHERE x.act = $2))' END,
+                   CASE WHEN deletion IS NOT NULL THEN '$3' ELSE 'k.deletion_id' END,
+                   reprieve.row_name(table_id, 't'), reprieve.restored_sql('back'))
+        INTO lifted USING ids, act, deletion;
+    RETURN lifted;
+END $$;
+
 -- Counts the rows about to come back in the ledger and lifts the tombstones of one table.
 CREATE OR REPLACE FUNCTION reprieve.undelete_marks(table_id oid, ids bigint[], act xid8, picked boolean) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    source text := reprieve.from_clause(table_id);
-    chosen text := reprieve.chosen('t', table_id, 't', picked);
     counted record;
     expected bigint := 0;
-    written bigint;
+    written bigint := 0;
+    deletion bigint;
+    deletions bigint[] := '{}';
 BEGIN
     FOR counted IN EXECUTE CASE WHEN picked THEN format(
             'SELECT k.deletion_id, k.relid AS leaf, count(*) AS n FROM reprieve.undelete_picks k'
             ' WHERE k.act = $2 AND k.relid = ANY (%L::oid[]) AND k.source = ''t'' AND k.blocked IS NULL GROUP BY 1, 2',
             reprieve.members_of(table_id))
-        ELSE format('SELECT t.deletion_id, t.tableoid AS leaf, count(*) AS n FROM %s t WHERE %s GROUP BY 1, 2', source, chosen)
+        ELSE format('SELECT t.deletion_id, t.tableoid AS leaf, count(*) AS n FROM %s t WHERE %s GROUP BY 1, 2',
+                    reprieve.from_clause(table_id), reprieve.chosen('t', table_id, 't', false))
         END USING ids, act LOOP
         PERFORM reprieve.undelete_count(counted.deletion_id, counted.leaf, counted.n);
         expected := expected + counted.n;
+        deletions := deletions || counted.deletion_id;
     END LOOP;
     IF expected = 0 THEN
         RETURN 0;
     END IF;
-    EXECUTE format('UPDATE %s t SET deleted_at = NULL, deletion_id = NULL WHERE %s', source, chosen) USING ids, act;
-    GET DIAGNOSTICS written = ROW_COUNT;
+    IF picked THEN
+        written := reprieve.undelete_lift(table_id, ids, act, NULL);
+    ELSE
+        FOR deletion IN SELECT DISTINCT d FROM unnest(deletions) AS d LOOP
+            written := written + reprieve.undelete_lift(table_id, ids, act, deletion);
+        END LOOP;
+    END IF;
     IF written <> expected THEN
         RAISE EXCEPTION 'rows of % changed while they were being restored', table_id::regclass
             USING ERRCODE = 'serialization_failure', HINT = 'Nothing was restored. Run it again.';
@@ -44,17 +78,23 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
                        ORDER BY (e.relid = leaf) DESC, e.rows - e.restored DESC LIMIT 1)
 $$;
 
--- SQL that moves the graveyard rows with one column list back into their table: a DELETE and an
--- INSERT as two CTEs. Columns of ours, generated ones and those that are no more are left out.
+-- SQL that moves the graveyard rows with one column list back into their table: a DELETE, an INSERT and
+-- the INSERT that remembers them as CTEs. Columns of ours, generated ones and those that are no more are left out.
+-- What is inserted comes out in the order in which it went in.
 CREATE OR REPLACE FUNCTION reprieve.undelete_insert(table_id oid, list text[], i int, chosen text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT format(
         'd%1$s AS (DELETE FROM reprieve.graveyard g WHERE %2$s AND g.columns = %3$L::pg_catalog.text[]'
-        ' RETURNING g.deletion_id, g.relid, g.data),'
-        ' i%1$s AS (INSERT INTO %4$s%5$s OVERRIDING SYSTEM VALUE SELECT %6$s FROM d%1$s RETURNING 1)',
+        ' RETURNING g.deletion_id, g.relid, g.data, g.cause),'
+        ' i%1$s AS (INSERT INTO %4$s AS t%5$s OVERRIDING SYSTEM VALUE SELECT %6$s FROM d%1$s'
+        ' RETURNING t.tableoid AS leaf, t.ctid AS tid, %7$s AS name),'
+        ' r%1$s AS (%8$s)',
         i, chosen, list, table_id::regclass,
         coalesce('(' || string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) || ')', ''),
-        string_agg(reprieve.grave_column('d' || i, table_id, a.attname, list), ', ' ORDER BY a.attnum))
+        string_agg(reprieve.grave_column('d' || i, table_id, a.attname, list), ', ' ORDER BY a.attnum),
+        reprieve.row_name(table_id, 't'),
+        reprieve.restored_sql(format('(SELECT x.leaf, x.tid, y.deletion_id, y.cause, x.name'
+            ' FROM (SELECT i.*, row_number() OVER () AS n FROM i%1$s i) x JOIN (SELECT d.*, row_number() OVER () AS n FROM d%1$s d) y USING (n))', i)))
       FROM pg_attribute a
      WHERE a.attrelid = table_id AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
        AND a.attname = ANY (list)
@@ -246,8 +286,17 @@ BEGIN
     RETURN format(
         'WITH n AS (SELECT t.ctid AS place, t.tableoid AS leaf, l.ctid AS entry, %1$s FROM %2$s t JOIN reprieve.relinks l ON %3$s'
         ' WHERE l.deletion_id = $1 AND l.relid = $2 AND l.key_columns = $3 AND l.columns = $4 FOR UPDATE OF t),'
-        ' u AS (UPDATE %2$s t SET %4$s FROM n WHERE t.ctid = n.place AND t.tableoid = n.leaf AND %5$s RETURNING n.entry),'
-        ' d AS (DELETE FROM reprieve.relinks l USING u WHERE l.ctid = u.entry)'
+        ' u AS (UPDATE %2$s t SET %4$s FROM n WHERE t.ctid = n.place AND t.tableoid = n.leaf AND %5$s RETURNING n.entry, n.place, t.tableoid AS leaf, t.ctid AS tid),'
+        ' d AS (DELETE FROM reprieve.relinks l USING (SELECT DISTINCT ON (u.entry) u.* FROM u) AS u WHERE l.ctid = u.entry'
+        ' RETURNING l AS link, u.place, u.leaf, u.tid),'
+        ' r AS (INSERT INTO reprieve.relinked (leaf, filenode, tid, link)'
+        ' SELECT d.leaf, pg_catalog.pg_relation_filenode(d.leaf), d.tid, d.link FROM d),'
+        -- Rows that this undelete has written before have moved on.
+        ' a AS (UPDATE reprieve.restored r SET tids = ARRAY(SELECT coalesce(u.tid, x.tid) FROM unnest(r.tids) WITH ORDINALITY AS x(tid, i)'
+        ' LEFT JOIN u ON u.place = x.tid AND u.leaf = r.relid ORDER BY x.i)'
+        ' WHERE r.act IS NULL AND r.xid = pg_catalog.pg_current_xact_id() AND r.relid IN (SELECT u.leaf FROM u)),'
+        ' b AS (UPDATE reprieve.relinked r SET tid = u.tid FROM u'
+        ' WHERE r.act IS NULL AND r.xid = pg_catalog.pg_current_xact_id() AND r.leaf = u.leaf AND r.tid = u.place)'
         ' SELECT pg_catalog.count(DISTINCT entry) FROM u',
         (SELECT string_agg(CASE WHEN a.attname = ANY (set_columns)
                                 THEN reprieve.read_as(format('l.old_data[%s]', array_position(set_columns, a.attname::text)), a.atttypid)

@@ -314,6 +314,7 @@ DECLARE
     lost text := '';
     done boolean := false;
     remade text;
+    entry bigint;
 BEGIN
     -- What is done to triggers for a moment is no change of the schema. Not in a SET clause: only superusers
     -- may write our settings there.
@@ -363,8 +364,12 @@ BEGIN
             coalesce(nullif(whole.detail, ''), reprieve.undelete_before(ids));
         RETURN;
     END IF;
-    INSERT INTO reprieve.acts (verb, target, result)
-    VALUES (verb, target, jsonb_build_object('deletions', to_jsonb(ids), 'mode', mode, 'tables', lines));
+    entry := reprieve.next_act();
+    INSERT INTO reprieve.acts (id, verb, target, result)
+    VALUES (entry, verb, target, jsonb_build_object('deletions', to_jsonb(ids), 'mode', mode, 'tables', lines, 'remade', remade IS NOT NULL));
+    -- What was written in one subtransaction bears one xmin.
+    UPDATE reprieve.restored r SET act = entry, writer = r.xmin WHERE r.act IS NULL AND r.xid = pg_current_xact_id();
+    UPDATE reprieve.relinked r SET act = entry, writer = r.xmin WHERE r.act IS NULL AND r.xid = pg_current_xact_id();
     RETURN QUERY SELECT l.table_name, l.restored, l.relinked, l.skipped, l.verdict, l.detail
       FROM jsonb_to_recordset(lines) AS l(table_name text, restored bigint, relinked bigint, skipped bigint, verdict text, detail text);
     RETURN QUERY SELECT '(all)', whole.restored, whole.relinked, whole.skipped,

@@ -13,6 +13,8 @@ pub(super) const UNDELETE_DELETION: &str =
 pub(super) const UNDELETE_TRANSACTION: &str = "UNDELETE TRANSACTION x [MODE m]";
 pub(super) const UNDELETE_FROM: &str = "UNDELETE FROM table [MODE m] [WHERE condition]";
 pub(super) const UNDELETE_SINCE: &str = "UNDELETE SINCE time [UNTIL time] [BY role] [MODE m]";
+pub(super) const UNDO: &str = "UNDO UNDELETE n | DELETION n [MODE nocascade | nonconflict_only]";
+pub(super) const SHOW_UNDELETES: &str = "SHOW UNDELETES";
 pub(super) const SHOW_DELETIONS: &str = "SHOW DELETIONS [WHERE condition] [LIMIT n]";
 pub(super) const SHOW_TABLES: &str = "SHOW TABLES";
 pub(super) const SHOW_DELETED: &str = "SHOW DELETED FROM table [WHERE condition]";
@@ -37,6 +39,14 @@ pub const HELP: &[HelpEntry] = &[
     HelpEntry {
         form: UNDELETE_SINCE,
         meaning: "restore what was deleted in a span of time",
+    },
+    HelpEntry {
+        form: UNDO,
+        meaning: "delete again exactly what an undelete (of a deletion: the last one) brought back",
+    },
+    HelpEntry {
+        form: SHOW_UNDELETES,
+        meaning: "what was restored, newest first",
     },
     HelpEntry {
         form: SHOW_DELETIONS,

@@ -29,6 +29,21 @@ fn becomes(text: &str, expected: &str) {
 }
 
 #[test]
+fn undo() {
+    becomes(
+        "UNDO UNDELETE 7 MODE nonconflict_only",
+        "SELECT * FROM reprieve.undo_undelete_v1(7, mode => 'nonconflict_only')",
+    );
+    becomes(
+        "undo undelete deletion $1;",
+        "SELECT * FROM reprieve.undo_undelete_of_v1($1);",
+    );
+    becomes("SHOW UNDELETES", "SELECT * FROM reprieve.show_undeletes");
+    assert!(translated("UNDO UNDELETE orders").is_err());
+    assert!(translated("UNDO DELETE 7").is_err());
+}
+
+#[test]
 fn undelete() {
     becomes(
         "UNDELETE DELETION 785000001;",

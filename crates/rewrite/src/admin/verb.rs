@@ -19,6 +19,9 @@ pub(super) fn translate(
     if words.eat("undelete") {
         return undelete(&mut words).map(keeper);
     }
+    if words.eat("undo") {
+        return undo(&mut words).map(keeper);
+    }
     if words.eat("enable") {
         return enable(&mut words).map(keeper);
     }
@@ -115,6 +118,20 @@ fn undelete(words: &mut Words<'_, '_>) -> Result<String, Refusal> {
     Err(words.unexpected(help::UNDELETE))
 }
 
+fn undo(words: &mut Words<'_, '_>) -> Result<String, Refusal> {
+    let form = help::UNDO;
+    words.want("undelete", form)?;
+    let (function, what) = if words.eat("deletion") {
+        ("undo_undelete_of_v1", "the number of a deletion")
+    } else {
+        ("undo_undelete_v1", "the number of an undelete")
+    };
+    let id = words.number(form, what)?;
+    let mode = words.mode(form)?;
+    words.end(form)?;
+    Ok(format!("SELECT * FROM reprieve.{function}({id}{mode})"))
+}
+
 fn enable(words: &mut Words<'_, '_>) -> Result<String, Refusal> {
     for word in ["soft", "delete", "on"] {
         words.want(word, help::ENABLE)?;
@@ -155,6 +172,10 @@ fn show(
     if words.eat("tables") {
         words.end(help::SHOW_TABLES)?;
         return Ok(keeper("SELECT * FROM reprieve.show_tables".into()));
+    }
+    if words.eat("undeletes") {
+        words.end(help::SHOW_UNDELETES)?;
+        return Ok(keeper("SELECT * FROM reprieve.show_undeletes".into()));
     }
     if words.eat("deletions") {
         if !words.is_at_end() && !words.one_of(&["where", "order", "limit", "offset"]) {
