@@ -386,9 +386,13 @@ BEGIN
     -- A row that was written before its parent, and deleted before the deferred check: as a tombstone that
     -- PostgreSQL's check would still find it, so it leaves the table.
     FOR link IN SELECT l.* FROM reprieve.links l WHERE l.child = ANY (touched) AND l.is_deferrable LOOP
-        EXECUTE format('DELETE FROM %s c WHERE c.deletion_id = $1 AND %s AND NOT EXISTS (SELECT FROM %s p WHERE %s)', link.child_sql,
+        EXECUTE format('SELECT array_agg(c.ctid) FROM ONLY %s c WHERE c.deletion_id = $1 AND %s AND NOT EXISTS (SELECT FROM %s p WHERE %s)',
+                       reprieve.qualified(link.child),
                        (SELECT string_agg(format('c.%I IS NOT NULL', f), ' AND ') FROM unnest(link.child_columns) AS f),
-                       link.parent_sql, link.match_sql) USING id;
+                       link.parent_sql, link.match_sql) INTO places USING id;
+        IF places IS NOT NULL THEN
+            PERFORM reprieve.bury_tombstones(link.child, places);
+        END IF;
     END LOOP;
     -- Counted last: what was evicted or buried meanwhile has been counted where it went.
     FOREACH relid IN ARRAY touched LOOP

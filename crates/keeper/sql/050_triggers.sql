@@ -213,14 +213,22 @@ CREATE OR REPLACE FUNCTION reprieve.bury_tombstones(relid oid, places tid[]) RET
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
-    IF NOT EXISTS (SELECT FROM reprieve.links l JOIN reprieve.tables t ON t.relid = l.child AND t.mode = 'mark' WHERE l.parent = relid) THEN
-        EXECUTE format('DELETE FROM ONLY %s WHERE ctid = ANY ($1)', reprieve.qualified(relid)) USING places;
-        RETURN;
-    END IF;
-    -- They need not look for what hangs on them: it is all here.
+    -- They need not look for what hangs on them: it is all here. And no live row goes along: see stay.
     PERFORM set_config('reprieve.burying', '1', true);
-    PERFORM reprieve.delete_places(reprieve.hanging(relid, places));
+    IF EXISTS (SELECT FROM reprieve.links l JOIN reprieve.tables t ON t.relid = l.child AND t.mode = 'mark' WHERE l.parent = relid) THEN
+        PERFORM reprieve.delete_places(reprieve.hanging(relid, places));
+    ELSE
+        EXECUTE format('DELETE FROM ONLY %s WHERE ctid = ANY ($1)', reprieve.qualified(relid)) USING places;
+    END IF;
     PERFORM set_config('reprieve.burying', '', true);
+END $$;
+
+-- BEFORE ROW of what a native referential action does to a live row while tombstones are buried. It refers to the tombstone's key
+-- before the row is there that evicts the tombstone: a deferred foreign key, or rows of one statement that refer to each other.
+CREATE OR REPLACE FUNCTION reprieve.stay() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN NULL;
 END $$;
 
 -- A trigger function that is never run: for triggers whose condition is all they are for.
@@ -441,6 +449,12 @@ END $f$, reprieve.values_sql('c', link.child_columns), link.parent_sql, link.mat
         END IF;
         PERFORM reprieve.ensure_trigger(link.child, '~reprieve_' || name || '_update', 'AFTER UPDATE OF ' || child_list,
             format('%sFOR EACH ROW WHEN ((%s) AND (%s)) EXECUTE FUNCTION reprieve.%I()', timing, reprieve.moved_sql(link.child_columns), present, name));
+        IF link.action IN ('c', 'n', 'd') AND (link.is_deferrable OR link.parent = link.child) THEN
+            PERFORM reprieve.ensure_trigger(link.child, '~reprieve_stay_' || link.conoid,
+                CASE link.action WHEN 'c' THEN 'BEFORE DELETE' ELSE 'BEFORE UPDATE OF ' || child_list END,
+                format('FOR EACH ROW WHEN (pg_catalog.current_setting(''reprieve.burying'', true) OPERATOR(pg_catalog.=) ''1'' AND %s)'
+                       ' EXECUTE FUNCTION reprieve.stay()', reprieve.live_sql(link.child, 'OLD')));
+        END IF;
     END IF;
     IF link.action IN ('n', 'd') AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.parent) THEN
         PERFORM reprieve.ensure_trigger(link.parent, '~reprieve_remember_' || link.conoid, 'BEFORE DELETE',
@@ -561,4 +575,5 @@ BEGIN
             EXECUTE format('DROP TRIGGER %I ON %s', name, reprieve.qualified(parent));
         END IF;
     END LOOP;
+    PERFORM reprieve.drop_triggers(child, '^~reprieve_stay_' || conoid || '$');
 END $$;
