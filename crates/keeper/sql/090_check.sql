@@ -47,7 +47,11 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     t oid;
 BEGIN
-    RETURN QUERY SELECT g.deletion_id, reprieve.root_of(g.relid), 0::bigint, count(*) FROM reprieve.graveyard g GROUP BY 1, 2;
+    -- The root is asked for once for each table, not once for each row.
+    RETURN QUERY
+    WITH buried AS MATERIALIZED (SELECT g.deletion_id, g.relid, count(*) AS n FROM reprieve.graveyard g GROUP BY 1, 2),
+         roots AS MATERIALIZED (SELECT r.relid, reprieve.root_of(r.relid) AS root FROM (SELECT DISTINCT b.relid FROM buried b) r)
+    SELECT b.deletion_id, r.root, 0::bigint, sum(b.n)::bigint FROM buried b JOIN roots r USING (relid) GROUP BY 1, 2;
     FOR t IN SELECT e.relid FROM reprieve.tables e WHERE reprieve.has_marks(e.relid) LOOP
         BEGIN
             RETURN QUERY EXECUTE format('SELECT t.deletion_id, %s::oid, count(*), 0::bigint FROM %s t WHERE t.deletion_id IS NOT NULL GROUP BY 1',
@@ -66,11 +70,13 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH bin AS MATERIALIZED (
         SELECT b.deletion_id, b.relid, sum(b.tombstones)::bigint AS tombstones, sum(b.graves)::bigint AS graves
           FROM reprieve.check_bin() b GROUP BY 1, 2
+    ), roots AS MATERIALIZED (
+        SELECT r.relid, reprieve.root_of(r.relid) AS root FROM (SELECT DISTINCT d.relid FROM reprieve.deletion_tables d) r
     ), ledger AS MATERIALIZED (
-        SELECT d.deletion_id, reprieve.root_of(d.relid) AS relid, min(format('%I.%I', d.schema_name, d.table_name)) AS label,
+        SELECT d.deletion_id, r.root AS relid, min(format('%I.%I', d.schema_name, d.table_name)) AS label,
                sum(d.rows)::bigint AS rows, sum(d.restored)::bigint AS restored,
                sum(d.discarded)::bigint AS discarded
-          FROM reprieve.deletion_tables d GROUP BY 1, 2
+          FROM reprieve.deletion_tables d JOIN roots r USING (relid) GROUP BY 1, 2
     )
     SELECT 'error', CASE WHEN b.tombstones > 0 THEN 'tombstones that no deletion in the ledger took'
                          ELSE 'graveyard rows that no deletion in the ledger took' END,
@@ -91,32 +97,60 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
      WHERE x.off <> 0 AND NOT EXISTS (SELECT FROM bin b WHERE b.relid = x.relid AND b.deletion_id IS NULL)
 $$;
 
--- What should be installed on enabled tables and is not, or does not fire.
+-- The triggers that should be installed on enabled tables, one name or another.
+CREATE OR REPLACE FUNCTION reprieve.wanted_triggers() RETURNS TABLE(relid oid, names text[])
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT t.relid, ARRAY['~reprieve_' || n.name]
+      FROM reprieve.tables t
+      CROSS JOIN LATERAL unnest(ARRAY['begin_delete', 'capture', 'begin_truncate', 'truncate', 'truncated']
+          || CASE t.mode WHEN 'mark' THEN ARRAY['begin_mark', 'after_mark', 'evict'] ELSE '{}' END) AS n(name)
+    UNION ALL
+    SELECT f.conrelid, ARRAY['~reprieve_live_' || f.con || s.suffix]
+      FROM reprieve.foreign_keys f CROSS JOIN unnest(ARRAY['', '_update']) AS s(suffix) WHERE reprieve.has_marks(f.confrelid)
+    UNION ALL
+    -- Where the native action takes or moves tombstones along, nothing needs to get them out of its way.
+    SELECT f.confrelid, ARRAY['~reprieve_unhang_' || f.con || s.suffix]
+      FROM reprieve.foreign_keys f JOIN pg_constraint x ON x.oid = f.con
+      JOIN (VALUES ('', false), ('_update', true)) AS s(suffix, updates)
+        ON CASE WHEN s.updates THEN x.confupdtype ELSE x.confdeltype END <> 'c'
+     WHERE reprieve.has_marks(f.conrelid)
+    UNION ALL
+    SELECT l.parent, CASE WHEN l.action IN ('n', 'd') THEN ARRAY['~reprieve_remember_' || l.conoid]
+                          WHEN l.action = 'c' THEN ARRAY['~reprieve_lose_' || l.conoid]
+                          ELSE ARRAY[l.name, '~reprieve_still_' || l.conoid] END
+      FROM reprieve.links l JOIN reprieve.tables t ON t.relid = l.parent
+     WHERE l.action IN ('n', 'd') OR l.action = 'c' AND NOT EXISTS (SELECT FROM reprieve.tables c WHERE c.relid = l.child)
+        OR l.action = 'a' AND l.is_deferrable AND t.mode = 'mark'
+$$;
+
+-- What should be installed on enabled tables and is not, does not fire, is not what the keeper made, or knows an older schema.
 CREATE OR REPLACE FUNCTION reprieve.check_triggers()
 RETURNS TABLE(severity text, finding text, table_name text, count bigint, detail text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    WITH wanted AS (
-        SELECT t.relid, '~reprieve_' || n.name AS name
-          FROM reprieve.tables t
-          CROSS JOIN LATERAL unnest(ARRAY['begin_delete', 'capture', 'begin_truncate', 'truncate', 'truncated']
-              || CASE t.mode WHEN 'mark' THEN ARRAY['begin_mark', 'after_mark', 'evict'] ELSE '{}' END) AS n(name)
-        UNION
-        SELECT f.conrelid, '~reprieve_live_' || f.con || s.suffix
-          FROM reprieve.foreign_keys f CROSS JOIN unnest(ARRAY['', '_update']) AS s(suffix) WHERE reprieve.has_marks(f.confrelid)
-        UNION
-        -- Where the native action takes or moves tombstones along, nothing needs to get them out of its way.
-        SELECT f.confrelid, '~reprieve_unhang_' || f.con || s.suffix
-          FROM reprieve.foreign_keys f JOIN pg_constraint x ON x.oid = f.con
-          JOIN (VALUES ('', false), ('_update', true)) AS s(suffix, updates)
-            ON CASE WHEN s.updates THEN x.confupdtype ELSE x.confdeltype END <> 'c'
-         WHERE reprieve.has_marks(f.conrelid)
+    WITH ours AS MATERIALIZED (
+        SELECT g.tgrelid, g.tgname, g.tgenabled, p.pronamespace = 'reprieve'::regnamespace AS is_ours,
+               g.tgparentid <> 0 OR obj_description(g.oid, 'pg_trigger') IS NOT NULL AS is_signed
+          FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid WHERE NOT g.tgisinternal
+    ), judged AS (
+        SELECT w.relid, w.names[1] AS name,
+               CASE WHEN NOT EXISTS (SELECT FROM ours g WHERE g.tgrelid = w.relid AND g.tgname = ANY (w.names) AND g.tgenabled IN ('O', 'A'))
+                    THEN 'triggers missing or disabled'
+                    WHEN NOT EXISTS (SELECT FROM ours g WHERE g.tgrelid = w.relid AND g.tgname = ANY (w.names) AND g.is_ours AND g.is_signed)
+                    THEN 'triggers that are not as the keeper made them' END AS finding
+          FROM reprieve.wanted_triggers() w JOIN pg_class c ON c.oid = w.relid
+        UNION ALL
+        SELECT coalesce(r.parent, l.parent), coalesce(r.name, l.name), 'foreign keys that changed since the triggers were made'
+          FROM reprieve.links l FULL JOIN reprieve.read_links(NULL) r ON r.conoid = l.conoid WHERE l IS DISTINCT FROM r
+        UNION ALL
+        SELECT t.relid, k.index_oid::regclass::text, 'keys that no trigger watches'
+          FROM reprieve.tables t JOIN pg_class c ON c.oid = t.relid AND c.relkind = 'r' CROSS JOIN LATERAL reprieve.keys(t.relid) k
+         WHERE reprieve.has_marks(t.relid) AND NOT EXISTS (
+               SELECT FROM pg_proc p WHERE p.pronamespace = 'reprieve'::regnamespace AND p.proname = 'evict_' || t.relid
+                  AND strpos(p.prosrc, k.condition) > 0)
     )
-    SELECT 'error', 'triggers missing or disabled', reprieve.qualified(w.relid), count(*),
-           string_agg(quote_ident(w.name), ', ' ORDER BY w.name) || ': SELECT reprieve.reconcile_v1() makes them again'
-      FROM wanted w JOIN pg_class c ON c.oid = w.relid
-      LEFT JOIN pg_trigger g ON g.tgrelid = w.relid AND g.tgname = w.name
-     WHERE g.oid IS NULL OR g.tgenabled IN ('D', 'R')
-     GROUP BY w.relid
+    SELECT 'error', j.finding, coalesce(reprieve.qualified(j.relid), j.relid::text), count(*),
+           string_agg(quote_ident(j.name), ', ' ORDER BY j.name) || ': SELECT reprieve.reconcile_v1() makes them again'
+      FROM judged j WHERE j.finding IS NOT NULL GROUP BY j.relid, j.finding
     UNION ALL
     SELECT 'error', 'no index that makes deletion_id a key column', reprieve.qualified(t.relid), 1::bigint,
            'deletes do not lock like deletes, and deletions are searched for slowly'
@@ -189,7 +223,7 @@ END $$;
 -- CHECK INTEGRITY. No row means that all is well.
 CREATE OR REPLACE FUNCTION reprieve.check_v1()
 RETURNS TABLE(severity text, finding text, table_name text, count bigint, detail text)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off SET jit = off AS $$
 BEGIN
     PERFORM reprieve.require_admin('CHECK INTEGRITY');
     RETURN QUERY SELECT * FROM (

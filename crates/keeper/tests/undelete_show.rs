@@ -148,6 +148,37 @@ async fn check_finds_what_was_broken() {
         "ALTER TABLE c ENABLE TRIGGER \"~reprieve_capture\"",
     )
     .await;
+    // Without event triggers nobody is told of these, nor does a reconciler look here.
+    const SEEN: &str = "; RESET session_replication_role; SELECT reprieve.reconcile_v1()";
+    finds(
+        &db,
+        "DROP TRIGGER \"~reprieve_evict\" ON c",
+        "error|triggers missing or disabled|public.c|1",
+        &format!("UPDATE reprieve.tables SET signature = NULL WHERE table_name = 'c' {SEEN}"),
+    )
+    .await;
+    finds(
+        &db,
+        "DROP TRIGGER \"~reprieve_capture\" ON c;
+         CREATE TRIGGER \"~reprieve_capture\" AFTER DELETE ON c FOR EACH STATEMENT EXECUTE FUNCTION reprieve.never()",
+        "error|triggers that are not as the keeper made them|public.c|1",
+        &format!("UPDATE reprieve.tables SET signature = NULL WHERE table_name = 'c' {SEEN}"),
+    )
+    .await;
+    finds(
+        &db,
+        "CREATE UNIQUE INDEX watched ON c (lower(v), id)",
+        "error|keys that no trigger watches|public.c|1",
+        &format!("SELECT 1 {SEEN}"),
+    )
+    .await;
+    finds(
+        &db,
+        "ALTER TABLE c ADD CONSTRAINT again FOREIGN KEY (p_id) REFERENCES p NOT VALID",
+        "error|foreign keys that changed since the triggers were made|public.p|1",
+        &format!("SELECT 1 {SEEN}"),
+    )
+    .await;
     finds(&db, "REVOKE SELECT ON c FROM checked_app; REVOKE SELECT (deleted_at, deletion_id) ON c FROM checked_app",
         "error|roles that use the table cannot read our columns|public.c|1", "GRANT SELECT ON c TO checked_app").await;
     finds(
