@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use report::{Report, Setting};
 use suite::{Suite, Tables};
+use tests::process::both;
 
 /// What differs is tried so often: these specs are about timing.
 const ATTEMPTS_MAX: usize = 3;
@@ -79,16 +80,4 @@ fn main() -> ExitCode {
     } else {
         ExitCode::SUCCESS
     }
-}
-
-/// Two runs at a time: the machine has at least two processors, and most of the time the specs wait.
-fn both<A: Send, B: Send>(
-    one: impl FnOnce() -> A + Send,
-    two: impl FnOnce() -> B + Send,
-) -> (A, B) {
-    std::thread::scope(|scope| {
-        let two = scope.spawn(two);
-        let one = one();
-        (one, two.join().expect("the other run ends"))
-    })
 }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use classes::Classes;
 use report::{Comparison, FileResult, Report};
 use suite::{Run, Suite, Tables};
+use tests::process::both;
 
 fn main() -> ExitCode {
     let arguments = std::env::args().skip(1).collect::<Vec<_>>();
@@ -98,16 +99,4 @@ fn main() -> ExitCode {
     } else {
         ExitCode::SUCCESS
     }
-}
-
-/// Two runs at a time: the machine has at least two processors, and each run is serial.
-fn both<A: Send, B: Send>(
-    one: impl FnOnce() -> A + Send,
-    two: impl FnOnce() -> B + Send,
-) -> (A, B) {
-    std::thread::scope(|scope| {
-        let two = scope.spawn(two);
-        let one = one();
-        (one, two.join().expect("the other run ends"))
-    })
 }

@@ -20,6 +20,34 @@ pub fn line(got: &Got, detail: Detail) -> String {
     }
 }
 
+/// A difference that is known: what must be done to the lines of both sides for them to be the same, and why. It may not be
+/// more than that, and one that is gone must leave its list.
+pub struct Known {
+    /// Of the case or script; with `::` at its end, of all whose names begin so.
+    pub name: &'static str,
+    /// An empty line is left out.
+    pub without: fn(&str) -> String,
+    pub why: &'static str,
+}
+
+impl Known {
+    pub fn find<'a>(list: &'a [Known], name: &str) -> Option<&'a Known> {
+        list.iter().find(|known| {
+            name == known.name || known.name.ends_with("::") && name.starts_with(known.name)
+        })
+    }
+
+    pub fn without(&self, lines: &[String]) -> Vec<String> {
+        let lines = lines.iter().map(|line| (self.without)(line));
+        lines.filter(|line| !line.is_empty()).collect()
+    }
+}
+
+/// D6: the description of a whole row of a marked table names no table.
+pub fn without_table_of_row(line: &str) -> String {
+    line.replace("(table.n type user", "(-.n type user")
+}
+
 /// `None` if equal; else both from shortly before the first difference.
 pub fn difference(plain: &[String], tried: &[String]) -> Option<String> {
     if plain == tried {

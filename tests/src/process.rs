@@ -140,3 +140,15 @@ pub fn run(command: &mut Command) -> String {
     );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
+
+/// Two long runs at a time: each is serial or waits for its server, and machines have two processors at least.
+pub fn both<A: Send, B: Send>(
+    one: impl FnOnce() -> A + Send,
+    two: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    std::thread::scope(|scope| {
+        let two = scope.spawn(two);
+        let one = one();
+        (one, two.join().expect("the other run ends"))
+    })
+}

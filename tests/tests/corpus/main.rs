@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tests::Pair;
 use tests::client::Client;
-use tests::compare::difference;
+use tests::compare::{Known, difference, without_table_of_row};
 use tests::corpus::{self, Case};
 use tests::process::root;
 
@@ -21,30 +21,22 @@ const USER: &str = "clerk";
 
 static PAIR: LazyLock<Pair> = LazyLock::new(|| Pair::start("*.*"));
 
-/// A difference that is known: what must be done to the lines of both for them to be the same, and why.
-struct Known {
-    /// Of the case, or of the file.
-    name: &'static str,
-    without: fn(&str) -> String,
-    _why: &'static str,
-}
-
 /// One that is gone must leave this list.
 const KNOWN: [Known; 3] = [
     Known {
         name: "copy::hidden_column",
         without: error_without_position,
-        _why: "D7: the error for a hidden column of a COPY has a position and comes with Parse",
+        why: "D7: the error for a hidden column of a COPY has a position and comes with Parse",
     },
     Known {
         name: "definitions::explain_select",
         without: without_triggers,
-        _why: "EXPLAIN ANALYZE shows the trigger that evicts tombstones",
+        why: "EXPLAIN ANALYZE shows the trigger that evicts tombstones",
     },
     Known {
         name: "whole_row_described::",
         without: without_table_of_row,
-        _why: "D6: the description of a whole row names no table",
+        why: "D6: the description of a whole row names no table",
     },
 ];
 
@@ -63,24 +55,6 @@ fn without_triggers(line: &str) -> String {
     match line.contains("Trigger ~reprieve_") {
         true => String::new(),
         false => line.to_owned(),
-    }
-}
-
-fn without_table_of_row(line: &str) -> String {
-    line.replace("(table.n type user", "(-.n type user")
-}
-
-impl Known {
-    fn find(name: &str) -> Option<&'static Self> {
-        let is_it = |known: &&Self| {
-            name == known.name || known.name.ends_with(':') && name.starts_with(known.name)
-        };
-        KNOWN.iter().find(is_it)
-    }
-
-    fn without(&self, lines: &[String]) -> Vec<String> {
-        let lines = lines.iter().map(|line| (self.without)(line));
-        lines.filter(|line| !line.is_empty()).collect()
     }
 }
 
@@ -109,7 +83,7 @@ fn main() {
         let name = format!("{}::{}", case.file, slug(&case.heading));
         let refused = case.refused.is_some();
         if !(refused && tests::pair::direct()) {
-            let known = Known::find(&name).filter(|_| !tests::pair::direct());
+            let known = Known::find(&KNOWN, &name).filter(|_| !tests::pair::direct());
             trials.push(Trial::test(name, move || match refused {
                 true => refuse(&case),
                 false => compare(&case, known),
@@ -220,17 +194,17 @@ fn compare_in(
     Ok(Compared { failures, differs })
 }
 
-/// A refusal is an error 0A000 in the place of the reply, with the connection alive behind it. What PostgreSQL does not
-/// take either may fail in its own words.
+/// A refusal is an error in the place of the reply, in the words of the `refused` block, with the connection alive behind
+/// it. What PostgreSQL does not take either may fail in its own words.
 fn refuse(case: &Case) -> Result<(), Failed> {
+    let wanted = Refused::of(case.refused.as_deref().unwrap_or_default())
+        .ok_or("the refused block has another form")?;
     for way in [Way::Simple, Way::Text] {
         with_database(|database| {
             let mut tried = Client::connect(&PAIR.tried(), USER, database)?;
             play::set_up(&mut tried, &case.catalog, || PAIR.settle(database));
             let seen = play(&mut tried, way, &case.sql);
-            let refused = seen
-                .iter()
-                .any(|line| line.starts_with("E ") && line.contains(r#" C="0A000""#));
+            let refused = seen.iter().any(|line| wanted.is_said(line));
             let mut plain = Client::connect(&PAIR.plain().target(), USER, database)?;
             play::set_up(&mut plain, &case.catalog, || {});
             let expected = play(&mut plain, way, &case.sql);
@@ -238,7 +212,7 @@ fn refuse(case: &Case) -> Result<(), Failed> {
             let fails_alike = fails && difference(&expected, &seen).is_none();
             if !refused && !fails_alike {
                 return Err(Failed::from(format!(
-                    "{way:?}: not refused\n{}\n{}",
+                    "{way:?}: not refused so\n{}\n{}",
                     case.sql,
                     seen.join("\n")
                 )));
@@ -253,6 +227,35 @@ fn refuse(case: &Case) -> Result<(), Failed> {
         })?;
     }
     Ok(())
+}
+
+/// `R1 0A000: message`, and the detail in the next lines.
+struct Refused {
+    code: String,
+    message: String,
+    detail: String,
+}
+
+impl Refused {
+    fn of(block: &str) -> Option<Self> {
+        let (first, detail) = block.split_once('\n')?;
+        let (_, rest) = first.split_once(' ')?;
+        let (code, message) = rest.split_once(": ")?;
+        let field = |key: &str, value: &str| match value.trim_end() {
+            "" => String::new(),
+            value => format!(" {key}={value:?}"),
+        };
+        Some(Self {
+            code: field("C", code),
+            message: field("M", message),
+            detail: field("D", detail),
+        })
+    }
+
+    fn is_said(&self, line: &str) -> bool {
+        let fields = [&self.code, &self.message, &self.detail];
+        line.starts_with("E ") && fields.iter().all(|field| line.contains(field.as_str()))
+    }
 }
 
 fn count_tombstones(database: &str) {
