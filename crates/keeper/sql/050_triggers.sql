@@ -491,8 +491,10 @@ BEGIN
     END IF;
     RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
 END $f$, link.child_sql, reprieve.match_sql(link.conoid, 'OLD', 'c'), link.child, taken_along));
-        -- A native cascade takes tombstones along, to the graveyard; a native ON UPDATE CASCADE keeps them attached.
-        IF link.action <> 'c' THEN
+        -- A native cascade takes tombstones along, to the graveyard, unless others hang on those: it would find rows gone that it is
+        -- about to take. A native ON UPDATE CASCADE keeps them attached.
+        IF link.action <> 'c' OR EXISTS (SELECT FROM reprieve.read_links(ARRAY[link.child]) k JOIN reprieve.tables t ON t.relid = k.child
+                                         WHERE t.mode = 'mark' AND k.parent = link.child AND k.action <> 'c') THEN
             PERFORM reprieve.ensure_trigger(link.parent, '~reprieve_' || name, 'BEFORE DELETE',
                 format('FOR EACH ROW EXECUTE FUNCTION reprieve.%I()', name));
         END IF;
