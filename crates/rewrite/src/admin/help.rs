@@ -15,7 +15,17 @@ pub(super) const UNDELETE_FROM: &str = "UNDELETE FROM table [MODE m] [WHERE cond
 pub(super) const UNDELETE_SINCE: &str = "UNDELETE SINCE time [UNTIL time] [BY role] [MODE m]";
 pub(super) const UNDO: &str = "UNDO UNDELETE n | DELETION n [MODE nocascade | nonconflict_only]";
 pub(super) const SHOW_UNDELETES: &str = "SHOW UNDELETES";
-pub(super) const SHOW_DELETIONS: &str = "SHOW DELETIONS [WHERE condition] [LIMIT n]";
+pub(super) const SHOW_DELETIONS: &str = "SHOW DELETIONS [PER TABLE] [FROM table] [SINCE time] [UNTIL time] [BY role] [WHERE condition] [LIMIT n]";
+pub(super) const PREVIEW: &str = "PREVIEW DELETE FROM table [WHERE condition] | UNDELETE ...";
+pub(super) const PREVIEW_DELETE: &str = "PREVIEW DELETE FROM [ONLY] table [AS alias] [USING list] [WHERE condition] [FORMAT table | tree | dot | mermaid]";
+const PREVIEW_UNDELETE: &str = "PREVIEW UNDELETE DELETION n | TRANSACTION x | FROM table [WHERE condition] | SINCE time [UNTIL time] [BY role], each with MODE m";
+pub(super) const REHEARSE: &str = "REHEARSE UNDELETE DELETION n | TRANSACTION x | FROM table [WHERE condition] | SINCE time [UNTIL time] [BY role], each with MODE m";
+pub(super) const PURGE: &str =
+    "PURGE [DRY RUN] [TABLE table | DELETION n] [BEFORE time | OLDER THAN interval] [LIMIT rows]";
+pub(super) const RETAIN: &str = "RETAIN TABLE table FOR interval | FOREVER | DEFAULT";
+pub(super) const HOLD: &str = "HOLD DELETION n | TABLE table [REASON text]";
+pub(super) const RELEASE: &str = "RELEASE DELETION n | TABLE table";
+pub(super) const ERASE: &str = "ERASE SUBJECT FROM table WHERE condition [MENTIONING text, ...]";
 pub(super) const SHOW_TABLES: &str = "SHOW TABLES";
 pub(super) const SHOW_DELETED: &str = "SHOW DELETED FROM table [WHERE condition]";
 pub(super) const ENABLE: &str = "ENABLE SOFT DELETE ON table [MODE mark | bin | auto]";
@@ -55,6 +65,54 @@ pub const HELP: &[HelpEntry] = &[
     HelpEntry {
         form: SHOW_DELETED,
         meaning: "deleted rows of a table, wherever they lie",
+    },
+    HelpEntry {
+        form: PREVIEW_DELETE,
+        meaning: "what a DELETE would take, change and run into; EXPLAIN DELETION FROM ... is the same",
+    },
+    HelpEntry {
+        form: PREVIEW_UNDELETE,
+        meaning: "what an UNDELETE would bring back, and each row that cannot come back",
+    },
+    HelpEntry {
+        form: REHEARSE,
+        meaning: "the UNDELETE itself, taken back; how long it took is kept",
+    },
+    HelpEntry {
+        form: "SHOW REHEARSALS",
+        meaning: "rehearsed undeletes, the last first",
+    },
+    HelpEntry {
+        form: PURGE,
+        meaning: "let go of deleted rows whose time is over, a limited number with each call; DRY RUN counts them",
+    },
+    HelpEntry {
+        form: RETAIN,
+        meaning: "how long deleted rows of a table are kept, 90 days by default",
+    },
+    HelpEntry {
+        form: "SHOW RETENTION",
+        meaning: "how long each table's deleted rows are kept, and the oldest of them",
+    },
+    HelpEntry {
+        form: HOLD,
+        meaning: "keep deleted rows from PURGE and ERASE SUBJECT, until RELEASE",
+    },
+    HelpEntry {
+        form: RELEASE,
+        meaning: "end a hold",
+    },
+    HelpEntry {
+        form: "SHOW HOLDS",
+        meaning: "what is held, by whom and why",
+    },
+    HelpEntry {
+        form: ERASE,
+        meaning: "erase rows and what hangs on them for good: live, deleted, and in the ledger",
+    },
+    HelpEntry {
+        form: "SHOW RECEIPTS",
+        meaning: "what was purged and erased, without what it was",
     },
     HelpEntry {
         form: SHOW_TABLES,

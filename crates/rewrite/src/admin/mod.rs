@@ -3,9 +3,13 @@
 //! A verb is replaced where it stands: it may share a text with ordinary SQL, hold parameters, and
 //! run in any transaction. What is not a verb is PostgreSQL's and stays as it is.
 
+mod deletions;
 mod help;
+mod preview;
+mod retention;
 mod show;
 mod verb;
+mod words;
 
 use std::ops::Range;
 
@@ -61,7 +65,7 @@ pub fn translate(
         let Ok(tokens) = Tokens::lex_part(scanned.text(), range.clone(), conforming) else {
             continue;
         };
-        if let Some(verb) = verb::translate(&tokens, catalog, search_path)? {
+        if let Some(verb) = verb::translate(&tokens, catalog, search_path, conforming)? {
             translations.push(Translation { range, verb });
         }
     }
@@ -95,7 +99,10 @@ pub fn edits(
 
 /// A cheap look at the first letters: most statements end here.
 fn begins_verb(statement: &[u8]) -> bool {
-    const FIRST: &[&str] = &["undelete", "show", "enable", "disable", "check", "help"];
+    const FIRST: &[&str] = &[
+        "undelete", "show", "enable", "disable", "check", "help", "preview", "explain", "rehearse",
+        "purge", "retain", "hold", "release", "erase", "undo",
+    ];
     let length = statement
         .iter()
         .take_while(|byte| byte.is_ascii_alphabetic())

@@ -106,6 +106,81 @@ fn show() {
 }
 
 #[test]
+fn preview_of_a_delete() {
+    // What the DELETE finds is what a client would find: deleted rows of any table in it are hidden.
+    becomes(
+        "PREVIEW DELETE FROM orders WHERE \"is Test\"",
+        "SELECT * FROM reprieve.preview_delete_v1(E'\"orders\"'::pg_catalog.regclass, query => E'SELECT orders.tableoid, orders.ctid FROM orders WHERE orders.deleted_at IS NULL AND ((\"is Test\"))')",
+    );
+    becomes(
+        "explain deletion from orders format tree",
+        "SELECT * FROM reprieve.preview_delete_tree_v1(E'\"orders\"'::pg_catalog.regclass, format => 'tree', query => E'SELECT orders.tableoid, orders.ctid FROM orders WHERE orders.deleted_at IS NULL')",
+    );
+    becomes(
+        "PREVIEW DELETE FROM ONLY other AS o USING a, (SELECT 1) b WHERE o.x = (SELECT max(id) FROM orders) FORMAT mermaid;",
+        "SELECT * FROM reprieve.preview_delete_tree_v1(E'\"other\"'::pg_catalog.regclass, format => 'mermaid', query => E'SELECT o.tableoid, o.ctid FROM ONLY other AS o, a, (SELECT 1) b WHERE (o.x = (SELECT max(id) FROM orders WHERE orders.deleted_at IS NULL))');",
+    );
+    becomes(
+        "PREVIEW DELETE FROM s.other * FORMAT table",
+        "SELECT * FROM reprieve.preview_delete_v1(E'\"s\".\"other\"'::pg_catalog.regclass, query => E'SELECT s.other.tableoid, s.other.ctid FROM s.other *')",
+    );
+    becomes("EXPLAIN DELETE FROM orders", "EXPLAIN DELETE FROM orders");
+}
+
+#[test]
+fn preview_and_rehearsal_of_an_undelete() {
+    becomes(
+        "PREVIEW UNDELETE DELETION 7 MODE cascade",
+        "SELECT * FROM reprieve.preview_undelete_deletion_v1(7, mode => 'cascade')",
+    );
+    becomes(
+        "REHEARSE UNDELETE FROM orders WHERE id = 1",
+        "SELECT * FROM reprieve.preview_undelete_where_v1(E'\"orders\"'::pg_catalog.regclass, E'id = 1', rehearse => true)",
+    );
+    becomes("SHOW REHEARSALS", "SELECT * FROM reprieve.show_rehearsals");
+}
+
+#[test]
+fn retention() {
+    becomes(
+        "PURGE DRY RUN TABLE orders OLDER THAN '7 days' LIMIT 10",
+        "SELECT * FROM reprieve.purge_v1(dry_run => true, relation => E'\"orders\"'::pg_catalog.regclass, before => pg_catalog.now() - ('7 days')::pg_catalog.interval, row_budget => 10)",
+    );
+    becomes("purge", "SELECT * FROM reprieve.purge_v1()");
+    becomes(
+        "PURGE DELETION 7 BEFORE now()",
+        "SELECT * FROM reprieve.purge_v1(deletion => 7, before => (now())::pg_catalog.timestamptz)",
+    );
+    becomes(
+        "RETAIN TABLE orders FOR interval '1 year'; RETAIN TABLE orders FOREVER; RETAIN TABLE orders DEFAULT",
+        "SELECT * FROM reprieve.retain_v1(E'\"orders\"'::pg_catalog.regclass, (interval '1 year')::pg_catalog.interval::pg_catalog.text); SELECT * FROM reprieve.retain_v1(E'\"orders\"'::pg_catalog.regclass, 'infinity'); SELECT * FROM reprieve.retain_v1(E'\"orders\"'::pg_catalog.regclass, NULL)",
+    );
+    becomes(
+        "HOLD DELETION 7 REASON 'case 12'; HOLD TABLE orders; RELEASE DELETION 7; RELEASE TABLE orders",
+        "SELECT * FROM reprieve.hold_v1(deletion => 7, reason => ('case 12')::pg_catalog.text); SELECT * FROM reprieve.hold_v1(relation => E'\"orders\"'::pg_catalog.regclass); SELECT * FROM reprieve.release_v1(deletion => 7); SELECT * FROM reprieve.release_v1(relation => E'\"orders\"'::pg_catalog.regclass)",
+    );
+    becomes(
+        "ERASE SUBJECT FROM orders WHERE id = 1 MENTIONING 'a@b.c', $1",
+        "SELECT * FROM reprieve.erase_subject_v1(E'\"orders\"'::pg_catalog.regclass, E'id = 1', mentioning => ARRAY['a@b.c', $1]::pg_catalog.text[])",
+    );
+    // PostgreSQL's own.
+    becomes("RELEASE deletion", "RELEASE deletion");
+    becomes("RELEASE SAVEPOINT deletion", "RELEASE SAVEPOINT deletion");
+}
+
+#[test]
+fn deletions_are_filtered() {
+    becomes(
+        "SHOW DELETIONS FROM app.orders SINCE '2026-01-01' UNTIL now() BY bob WHERE rows > 3 LIMIT 5",
+        "SELECT * FROM reprieve.show_deletions_v1(('2026-01-01')::pg_catalog.timestamptz, (now())::pg_catalog.timestamptz, E'bob', E'app', E'orders') AS show_deletions WHERE rows > 3 LIMIT 5",
+    );
+    becomes(
+        "SHOW DELETIONS PER TABLE",
+        "SELECT * FROM reprieve.deletions_per_table_v1(NULL, NULL, NULL, NULL, NULL) AS show_deletions",
+    );
+}
+
+#[test]
 fn enable_disable_check() {
     becomes(
         "ENABLE SOFT DELETE ON app.orders MODE bin",
@@ -149,6 +224,15 @@ fn errors_say_where_and_how() {
         ("UNDELETE FROM orders WHERE id = $1", 32),
         ("SHOW DELETED orders", 13),
         ("CHECK", 5),
+        ("PREVIEW SELECT", 8),
+        ("PREVIEW DELETE FROM orders RETURNING id", 37),
+        ("PREVIEW DELETE FROM orders WHERE id = $1", 38),
+        ("PREVIEW DELETE FROM orders o WHERE", 34),
+        ("REHEARSE DELETION 1", 9),
+        ("PURGE everything", 6),
+        ("HOLD orders", 5),
+        ("RETAIN TABLE orders", 19),
+        ("ERASE SUBJECT FROM orders", 25),
     ] {
         let refusal = translated(text).unwrap_err();
         assert_eq!(

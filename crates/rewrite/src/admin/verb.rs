@@ -1,23 +1,32 @@
 //! One statement: a verb or not, and the SQL it stands for.
 
-use std::ops::Range;
-
 use catalog::{Catalog, Resolved, SearchPath, quote_identifier, quote_literal};
 
-use crate::lex::{TokenKind, Tokens};
+use crate::lex::Tokens;
 use crate::{Refusal, refusal};
 
-use super::help;
-use super::{LocalShow, Verb};
+use super::words::Words;
+use super::{LocalShow, Verb, deletions, help, preview, retention};
 
 pub(super) fn translate(
     tokens: &Tokens<'_>,
     catalog: &Catalog,
     search_path: &SearchPath,
+    conforming: bool,
 ) -> Result<Option<Verb>, Refusal> {
-    let mut words = Words { tokens, at: 0 };
+    let mut words = Words {
+        tokens,
+        at: 0,
+        conforming,
+    };
     if words.eat("undelete") {
-        return undelete(&mut words).map(keeper);
+        return undelete(&mut words, Undelete::DO).map(keeper);
+    }
+    if let Some(sql) = preview::translate(&mut words, catalog, search_path)? {
+        return Ok(keeper(sql));
+    }
+    if let Some(sql) = retention::translate(&mut words)? {
+        return Ok(keeper(sql));
     }
     if words.eat("undo") {
         return undo(&mut words).map(keeper);
@@ -55,15 +64,38 @@ fn keeper(sql: String) -> Option<Verb> {
     Some(Verb::Keeper(sql))
 }
 
-const UNDELETE_MODES: &[&str] = &["nocascade", "cascade", "nonconflict_only"];
+/// Which functions of the keeper an UNDELETE is made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Undelete {
+    prefix: &'static str,
+    last: &'static str,
+}
 
-fn undelete(words: &mut Words<'_, '_>) -> Result<String, Refusal> {
+impl Undelete {
+    const DO: Self = Self {
+        prefix: "undelete",
+        last: "",
+    };
+    pub(super) const PREVIEW: Self = Self {
+        prefix: "preview_undelete",
+        last: "",
+    };
+    pub(super) const REHEARSE: Self = Self {
+        prefix: "preview_undelete",
+        last: ", rehearse => true",
+    };
+}
+
+pub(super) const UNDELETE_MODES: &[&str] = &["nocascade", "cascade", "nonconflict_only"];
+
+pub(super) fn undelete(words: &mut Words<'_, '_>, how: Undelete) -> Result<String, Refusal> {
+    let Undelete { prefix, last } = how;
     if words.eat("deletion") {
         let id = words.number(help::UNDELETE_DELETION, "the number of a deletion")?;
         let mode = words.mode(help::UNDELETE_DELETION)?;
         words.end(help::UNDELETE_DELETION)?;
         return Ok(format!(
-            "SELECT * FROM reprieve.undelete_deletion_v1({id}{mode})"
+            "SELECT * FROM reprieve.{prefix}_deletion_v1({id}{mode}{last})"
         ));
     }
     if words.eat("transaction") {
@@ -77,7 +109,7 @@ fn undelete(words: &mut Words<'_, '_>) -> Result<String, Refusal> {
             id
         };
         return Ok(format!(
-            "SELECT * FROM reprieve.undelete_transaction_v1({id}::pg_catalog.xid8{mode})"
+            "SELECT * FROM reprieve.{prefix}_transaction_v1({id}::pg_catalog.xid8{mode}{last})"
         ));
     }
     if words.eat("from") {
@@ -85,13 +117,13 @@ fn undelete(words: &mut Words<'_, '_>) -> Result<String, Refusal> {
         let table = words.table(form)?;
         let mode = words.mode(form)?;
         let condition = if words.eat("where") {
-            words.literal_condition(form)?
+            words.literal_condition(words.tokens.len(), form)?
         } else {
             "true".into()
         };
         words.end(form)?;
         return Ok(format!(
-            "SELECT * FROM reprieve.undelete_where_v1({}, {}{mode})",
+            "SELECT * FROM reprieve.{prefix}_where_v1({}, {}{mode}{last})",
             table.regclass(),
             quote_literal(&condition)
         ));
@@ -112,7 +144,7 @@ fn undelete(words: &mut Words<'_, '_>) -> Result<String, Refusal> {
         let mode = words.mode(form)?;
         words.end(form)?;
         return Ok(format!(
-            "SELECT * FROM reprieve.undelete_since_v1({since}, {until}, {role}{mode})"
+            "SELECT * FROM reprieve.{prefix}_since_v1({since}, {until}, {role}{mode}{last})"
         ));
     }
     Err(words.unexpected(help::UNDELETE))
@@ -178,14 +210,19 @@ fn show(
         return Ok(keeper("SELECT * FROM reprieve.show_undeletes".into()));
     }
     if words.eat("deletions") {
-        if !words.is_at_end() && !words.one_of(&["where", "order", "limit", "offset"]) {
-            return Err(words.unexpected(help::SHOW_DELETIONS));
+        return deletions::translate(words).map(keeper);
+    }
+    const VIEWS: &[(&str, &str)] = &[
+        ("rehearsals", "show_rehearsals"),
+        ("retention", "show_retention"),
+        ("holds", "show_holds"),
+        ("receipts", "show_receipts"),
+    ];
+    for (word, view) in VIEWS {
+        if words.eat(word) {
+            words.end(&format!("SHOW {}", word.to_ascii_uppercase()))?;
+            return Ok(keeper(format!("SELECT * FROM reprieve.{view}")));
         }
-        let rest = words.rest();
-        let space = if rest.is_empty() { "" } else { " " };
-        return Ok(keeper(format!(
-            "SELECT * FROM reprieve.show_deletions{space}{rest}"
-        )));
     }
     if words.eat("deleted") {
         words.want("from", help::SHOW_DELETED)?;
@@ -220,202 +257,4 @@ fn show_deleted(
         table.qualified(),
         quote_identifier(&table.name)
     ))
-}
-
-struct TableName {
-    schema: Option<String>,
-    name: String,
-}
-
-impl TableName {
-    /// An expression of type regclass, looked up by the session's own search path.
-    fn regclass(&self) -> String {
-        let schema = self
-            .schema
-            .as_deref()
-            .map(|schema| format!("{}.", quote_identifier(schema)));
-        let name = format!(
-            "{}{}",
-            schema.unwrap_or_default(),
-            quote_identifier(&self.name)
-        );
-        format!("{}::pg_catalog.regclass", quote_literal(&name))
-    }
-}
-
-struct Words<'a, 't> {
-    tokens: &'a Tokens<'t>,
-    at: usize,
-}
-
-impl Words<'_, '_> {
-    fn is(&self, word: &str) -> bool {
-        self.tokens.is_word(self.at, word)
-    }
-
-    fn one_of(&self, words: &[&str]) -> bool {
-        words.iter().any(|word| self.is(word))
-    }
-
-    fn eat(&mut self, word: &str) -> bool {
-        let found = self.is(word);
-        self.at += usize::from(found);
-        found
-    }
-
-    fn is_at_end(&self) -> bool {
-        self.at >= self.tokens.len()
-    }
-
-    fn want(&mut self, word: &str, form: &str) -> Result<(), Refusal> {
-        if self.eat(word) {
-            Ok(())
-        } else {
-            Err(self.unexpected(form))
-        }
-    }
-
-    fn end(&self, form: &str) -> Result<(), Refusal> {
-        if self.is_at_end() {
-            Ok(())
-        } else {
-            Err(self.unexpected(form))
-        }
-    }
-
-    /// Byte offset of the next token, or of the end.
-    fn offset(&self) -> usize {
-        let last = self
-            .tokens
-            .len()
-            .checked_sub(1)
-            .and_then(|last| self.tokens.get(last));
-        let end = last.map_or(0, |token| token.end as usize);
-        self.tokens
-            .get(self.at)
-            .map_or(end, |token| token.start as usize)
-    }
-
-    /// In PostgreSQL's words.
-    fn unexpected(&self, form: &str) -> Refusal {
-        let message = if self.is_at_end() {
-            "syntax error at end of input".to_owned()
-        } else {
-            let token = String::from_utf8_lossy(self.tokens.bytes(self.at));
-            format!("syntax error at or near \"{token}\"")
-        };
-        refusal::verb_syntax(message, form, self.offset())
-    }
-
-    fn text(&self, range: Range<usize>) -> Result<String, Refusal> {
-        let bytes = &self.tokens.text()[self.tokens.span(range)];
-        String::from_utf8(bytes.to_vec()).map_err(|_| {
-            refusal::verb_syntax("text is not UTF-8".into(), help::UNDELETE, self.offset())
-        })
-    }
-
-    /// What is left, as the client wrote it. Bytes that are not UTF-8 would fail on the server too.
-    fn rest(&mut self) -> String {
-        let range = self.at..self.tokens.len();
-        self.at = range.end;
-        String::from_utf8_lossy(&self.tokens.text()[self.tokens.span(range)]).into_owned()
-    }
-
-    fn table(&mut self, form: &str) -> Result<TableName, Refusal> {
-        let mut parts = Vec::new();
-        loop {
-            let Some(part) = self.tokens.identifier(self.at) else {
-                return Err(self.unexpected(form));
-            };
-            parts.push(part.into_owned());
-            self.at += 1;
-            if self.tokens.kind(self.at) != Some(TokenKind::Dot) || parts.len() == 2 {
-                break;
-            }
-            self.at += 1;
-        }
-        let name = parts.pop().unwrap_or_default();
-        Ok(TableName {
-            schema: parts.pop(),
-            name,
-        })
-    }
-
-    /// `[[MODE] m]`, as a further argument; empty without one.
-    fn mode(&mut self, form: &str) -> Result<String, Refusal> {
-        let announced = self.eat("mode");
-        match UNDELETE_MODES.iter().find(|mode| self.eat(mode)) {
-            Some(mode) => Ok(format!(", mode => '{mode}'")),
-            None if announced => Err(self.unexpected(form)),
-            None => Ok(String::new()),
-        }
-    }
-
-    /// A whole number, a parameter, or a string that the server reads as one.
-    fn number(&mut self, form: &str, what: &str) -> Result<String, Refusal> {
-        let text = self.text(self.at..self.at + 1)?;
-        let fits = match self.tokens.kind(self.at) {
-            Some(TokenKind::Number) => text.bytes().all(|byte| byte.is_ascii_digit()),
-            Some(TokenKind::Parameter | TokenKind::String) => true,
-            _ => return Err(self.unexpected(form)),
-        };
-        if !fits {
-            let message = format!("\"{text}\" is not {what}");
-            return Err(refusal::verb_syntax(message, form, self.offset()));
-        }
-        self.at += 1;
-        Ok(text)
-    }
-
-    /// A condition that the keeper puts into a statement of its own: parameters have no value there.
-    fn literal_condition(&mut self, form: &str) -> Result<String, Refusal> {
-        if self.is_at_end() {
-            return Err(self.unexpected(form));
-        }
-        let parameter = (self.at..self.tokens.len())
-            .find(|index| self.tokens.kind(*index) == Some(TokenKind::Parameter));
-        if let Some(parameter) = parameter {
-            self.at = parameter;
-            let message = "parameters cannot stand in the condition of UNDELETE".to_owned();
-            return Err(refusal::verb_syntax(message, form, self.offset()));
-        }
-        let condition = self.text(self.at..self.tokens.len())?;
-        self.at = self.tokens.len();
-        Ok(condition)
-    }
-
-    /// An expression up to one of these words, as a timestamp.
-    fn time(&mut self, stop: &[&str], form: &str) -> Result<String, Refusal> {
-        let start = self.at;
-        let mut depth = 0usize;
-        while !self.is_at_end() && (depth > 0 || !self.one_of(stop)) {
-            match self.tokens.kind(self.at) {
-                Some(TokenKind::LeftParenthesis) => depth += 1,
-                Some(TokenKind::RightParenthesis) => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            self.at += 1;
-        }
-        if self.at == start {
-            return Err(self.unexpected(form));
-        }
-        let expression = self.text(start..self.at)?;
-        Ok(format!("({expression})::pg_catalog.timestamptz"))
-    }
-
-    /// A role's name, as text.
-    fn role(&mut self, form: &str) -> Result<String, Refusal> {
-        let role = match self.tokens.kind(self.at) {
-            Some(TokenKind::Parameter | TokenKind::String) => self.text(self.at..self.at + 1)?,
-            _ if self.one_of(&["current_user", "session_user", "current_role"]) => {
-                format!("{}::pg_catalog.text", self.text(self.at..self.at + 1)?)
-            }
-            _ => match self.tokens.identifier(self.at) {
-                Some(name) => quote_literal(&name),
-                None => return Err(self.unexpected(form)),
-            },
-        };
-        self.at += 1;
-        Ok(role)
-    }
 }

@@ -1,0 +1,139 @@
+-- How long deleted rows are kept, what is held, and PURGE. Nothing is purged unless somebody calls purge_v1: this only says what may be.
+
+-- Tables whose rows are kept for another time than the setting retention.default (90 days).
+CREATE TABLE IF NOT EXISTS reprieve.retention (
+    relid   oid PRIMARY KEY,
+    keep    interval                  -- NULL: for ever
+);
+
+-- Legal holds: what neither PURGE nor ERASE SUBJECT may touch.
+CREATE TABLE IF NOT EXISTS reprieve.holds (
+    target       text PRIMARY KEY,
+    deletion_id  bigint,
+    relid        oid,
+    reason       text,
+    held_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    held_by      text NOT NULL DEFAULT session_user
+);
+
+-- What was let go, by whom and when. No word of what it was.
+CREATE TABLE IF NOT EXISTS reprieve.receipts (
+    id         bigint PRIMARY KEY,    -- transaction id * 1,000,000 + running number, as deletions
+    at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    role_name  text NOT NULL DEFAULT session_user,
+    verb       text NOT NULL,
+    rows       bigint NOT NULL,
+    result     jsonb NOT NULL
+);
+
+CREATE OR REPLACE FUNCTION reprieve.receipt(verb text, rows bigint, result jsonb) RETURNS bigint
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO reprieve.receipts (id, verb, rows, result)
+    SELECT 1 + coalesce((SELECT max(r.id) FROM reprieve.receipts r WHERE r.id > b.base AND r.id < b.base + 1000000), b.base), $1, $2, $3
+    FROM (SELECT pg_current_xact_id()::text::bigint * 1000000 AS base) AS b RETURNING id
+$$;
+
+-- How long rows of a table are kept; NULL: for ever.
+CREATE OR REPLACE FUNCTION reprieve.keeps(relid oid) RETURNS interval
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN r.relid IS NOT NULL THEN r.keep ELSE coalesce(reprieve.setting('retention.default'), '90 days')::interval END
+    FROM (SELECT 1) AS one LEFT JOIN LATERAL (
+        SELECT x.* FROM reprieve.retention x WHERE x.relid IN ($1, reprieve.root_of($1)) ORDER BY x.relid = $1 DESC LIMIT 1) AS r ON true
+$$;
+
+-- Rows of a table deleted before this time may go. `before`, where it is given, stands for what is kept, but not for what is kept for
+-- ever unless that is `named`.
+CREATE OR REPLACE FUNCTION reprieve.cutoff(relid oid, before timestamptz, named boolean) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN before IS NOT NULL AND named THEN before
+                WHEN k IS NULL THEN '-infinity'
+                ELSE coalesce(before, now() - k) END
+    FROM reprieve.keeps($1) AS k
+$$;
+
+CREATE OR REPLACE FUNCTION reprieve.is_held(relid oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM reprieve.holds h WHERE h.relid IN ($1, reprieve.root_of($1)))
+$$;
+
+-- RETAIN TABLE t FOR keep: an interval, infinity, or NULL for the default.
+CREATE OR REPLACE FUNCTION reprieve.retain_v1(relation regclass, keep text) RETURNS TABLE (table_name text, kept text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+BEGIN
+    PERFORM reprieve.require_admin('RETAIN');
+    IF keep IS NULL THEN
+        DELETE FROM reprieve.retention r WHERE r.relid = relation;
+    ELSE
+        IF keep <> 'infinity' AND keep::interval < interval '0' THEN
+            RAISE EXCEPTION 'rows cannot be kept for less than no time' USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+        INSERT INTO reprieve.retention AS r (relid, keep) VALUES (relation, CASE WHEN keep <> 'infinity' THEN keep::interval END)
+        ON CONFLICT ON CONSTRAINT retention_pkey DO UPDATE SET keep = excluded.keep;
+    END IF;
+    INSERT INTO reprieve.acts (verb, target, result) VALUES ('retain', reprieve.qualified(relation), jsonb_build_object('keep', coalesce(keep, 'default')));
+    RETURN QUERY SELECT reprieve.qualified(relation), coalesce(reprieve.keeps(relation)::text, 'for ever');
+END $$;
+
+CREATE OR REPLACE FUNCTION reprieve.held_name(deletion bigint, relation regclass) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF (deletion IS NULL) = (relation IS NULL) THEN
+        RAISE EXCEPTION 'a hold is on a deletion or on a table' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    RETURN coalesce('deletion ' || deletion, 'table ' || coalesce(reprieve.qualified(relation), relation::text));
+END $$;
+
+-- HOLD DELETION n | TABLE t. A second hold of the same gives the first.
+CREATE OR REPLACE FUNCTION reprieve.hold_v1(deletion bigint DEFAULT NULL, relation regclass DEFAULT NULL, reason text DEFAULT NULL)
+RETURNS TABLE (target text, because text, held_at timestamptz, held_by text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    name text := reprieve.held_name(deletion, relation);
+BEGIN
+    PERFORM reprieve.require_admin('HOLD');
+    IF deletion IS NOT NULL AND NOT EXISTS (SELECT FROM reprieve.deletions d WHERE d.id = deletion) THEN
+        RAISE EXCEPTION 'deletion % is not in the ledger', deletion
+            USING ERRCODE = 'no_data_found', HINT = 'SHOW DELETIONS (or SELECT * FROM reprieve.show_deletions) lists them.';
+    END IF;
+    INSERT INTO reprieve.holds (target, deletion_id, relid, reason) VALUES (name, deletion, relation, reason) ON CONFLICT DO NOTHING;
+    INSERT INTO reprieve.acts (verb, target, result) VALUES ('hold', name, jsonb_build_object('reason', reason));
+    RETURN QUERY SELECT h.target, h.reason, h.held_at, h.held_by FROM reprieve.holds h WHERE h.target = name;
+END $$;
+
+CREATE OR REPLACE FUNCTION reprieve.release_v1(deletion bigint DEFAULT NULL, relation regclass DEFAULT NULL) RETURNS TABLE (target text, held_at timestamptz)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    name text := reprieve.held_name(deletion, relation);
+    since timestamptz;
+BEGIN
+    PERFORM reprieve.require_admin('RELEASE');
+    DELETE FROM reprieve.holds h WHERE h.target = name RETURNING h.held_at INTO since;
+    IF since IS NULL THEN
+        RAISE EXCEPTION '% is not held', name USING ERRCODE = 'no_data_found', HINT = 'SHOW HOLDS lists what is.';
+    END IF;
+    INSERT INTO reprieve.acts (verb, target, result) VALUES ('release', name, jsonb_build_object('held_at', since));
+    RETURN QUERY SELECT name, since;
+END $$;
+
+CREATE OR REPLACE VIEW reprieve.show_holds AS
+    SELECT h.target, h.reason, h.held_at, h.held_by FROM reprieve.holds h ORDER BY h.held_at;
+
+CREATE OR REPLACE VIEW reprieve.show_receipts AS
+    SELECT r.id, r.at, r.role_name AS role, r.verb, r.rows, r.result FROM reprieve.receipts r ORDER BY r.at DESC, r.id DESC;
+
+-- Per table what the ledger says lies in the bin: all of it, and what may go now.
+CREATE OR REPLACE VIEW reprieve.show_retention AS
+    SELECT t.label AS "table", coalesce(k.keep::text, 'for ever') AS keep, reprieve.is_held(t.relid) AS held, t.rows, t.oldest,
+           CASE WHEN reprieve.is_held(t.relid) THEN 0 ELSE t.due END AS due
+      FROM (SELECT e.relid, coalesce(reprieve.qualified(e.relid), pg_catalog.min(pg_catalog.format('%I.%I', e.schema_name, e.table_name))) AS label,
+                   pg_catalog.sum(e.rows - e.restored - e.discarded)::bigint AS rows, pg_catalog.min(d.statement_at) AS oldest,
+                   coalesce(pg_catalog.sum(e.rows - e.restored - e.discarded) FILTER (
+                       WHERE d.statement_at < reprieve.cutoff(e.relid, NULL, false)
+                         AND NOT EXISTS (SELECT FROM reprieve.holds h WHERE h.deletion_id = d.id)), 0)::bigint AS due
+              FROM reprieve.deletion_tables e JOIN reprieve.deletions d ON d.id = e.deletion_id
+             WHERE e.rows > e.restored + e.discarded GROUP BY e.relid) t
+      CROSS JOIN LATERAL reprieve.keeps(t.relid) AS k(keep)
+     ORDER BY 1;
