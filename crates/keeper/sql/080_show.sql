@@ -33,12 +33,20 @@ BEGIN
     END IF;
 END $$;
 
+-- reprieve.caution() with the keeper's rights.
+CREATE OR REPLACE FUNCTION reprieve.caution_v1(relid oid) RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM reprieve.require_admin('SHOW TABLES');
+    RETURN reprieve.caution(relid);
+END $$;
+
 -- Enabled tables. Live rows are PostgreSQL's estimate, less the tombstones.
 CREATE OR REPLACE VIEW reprieve.show_tables AS
     SELECT coalesce(n.nspname::text, t.schema_name) AS schema, coalesce(c.relname::text, t.table_name) AS "table", t.mode,
            CASE WHEN c.oid IS NULL THEN 'dropped' WHEN t.mode = 'mark' AND NOT t.marking THEN 'preparing'
                 WHEN t.mode = 'mark' THEN 'marking' ELSE 'capturing' END AS state,
-           pg_catalog.concat_ws('; ', t.reason, reprieve.caution(t.relid)) AS reason,
+           pg_catalog.concat_ws('; ', t.reason, reprieve.caution_v1(t.relid)) AS reason,
            CASE WHEN c.reltuples >= 0 THEN greatest(c.reltuples::bigint - b.n, 0) END AS live_rows_estimate,
            b.n AS tombstones, g.n AS graveyard_rows,
            b.oldest AS oldest_tombstone

@@ -125,15 +125,24 @@ CREATE OR REPLACE VIEW reprieve.show_receipts AS
     SELECT r.id, r.at, r.role_name AS role, r.verb, r.rows, r.result FROM reprieve.receipts r ORDER BY r.at DESC, r.id DESC;
 
 -- Per table what the ledger says lies in the bin: all of it, and what may go now.
-CREATE OR REPLACE VIEW reprieve.show_retention AS
-    SELECT t.label AS "table", coalesce(k.keep::text, 'for ever') AS keep, reprieve.is_held(t.relid) AS held, t.rows, t.oldest,
-           CASE WHEN reprieve.is_held(t.relid) THEN 0 ELSE t.due END AS due
-      FROM (SELECT e.relid, coalesce(reprieve.qualified(e.relid), pg_catalog.min(pg_catalog.format('%I.%I', e.schema_name, e.table_name))) AS label,
-                   pg_catalog.sum(e.rows - e.restored - e.discarded)::bigint AS rows, pg_catalog.min(d.statement_at) AS oldest,
-                   coalesce(pg_catalog.sum(e.rows - e.restored - e.discarded) FILTER (
-                       WHERE d.statement_at < reprieve.cutoff(e.relid, NULL, false)
-                         AND NOT EXISTS (SELECT FROM reprieve.holds h WHERE h.deletion_id = d.id)), 0)::bigint AS due
-              FROM reprieve.deletion_tables e JOIN reprieve.deletions d ON d.id = e.deletion_id
-             WHERE e.rows > e.restored + e.discarded GROUP BY e.relid) t
-      CROSS JOIN LATERAL reprieve.keeps(t.relid) AS k(keep)
+CREATE OR REPLACE FUNCTION reprieve.retention_v1()
+RETURNS TABLE ("table" text, keep text, held boolean, rows bigint, oldest timestamptz, due bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM reprieve.require_admin('SHOW RETENTION');
+    RETURN QUERY
+    SELECT t.label, coalesce(reprieve.keeps(t.relid)::text, 'for ever'), reprieve.is_held(t.relid), t.rows, t.oldest,
+           CASE WHEN reprieve.is_held(t.relid) THEN 0 ELSE t.due END
+      FROM (SELECT e.relid, coalesce(reprieve.qualified(e.relid), min(format('%I.%I', e.schema_name, e.table_name))) AS label,
+                   sum(e.rows - e.restored - e.discarded)::bigint AS rows, min(d.statement_at) AS oldest,
+                   coalesce(sum(e.rows - e.restored - e.discarded) FILTER (
+                       WHERE d.statement_at < c.cutoff AND NOT EXISTS (SELECT FROM reprieve.holds h WHERE h.deletion_id = d.id)), 0)::bigint AS due
+              FROM (SELECT x.relid, reprieve.cutoff(x.relid, NULL, false) AS cutoff FROM (SELECT DISTINCT y.relid FROM reprieve.deletion_tables y) x OFFSET 0) c
+              JOIN reprieve.deletion_tables e ON e.relid = c.relid JOIN reprieve.deletions d ON d.id = e.deletion_id
+             WHERE e.rows > e.restored + e.discarded OR EXISTS (SELECT FROM reprieve.retention r WHERE r.relid = e.relid)
+             GROUP BY e.relid) t
      ORDER BY 1;
+END $$;
+
+CREATE OR REPLACE VIEW reprieve.show_retention AS SELECT * FROM reprieve.retention_v1();

@@ -38,26 +38,32 @@ BEGIN
     END LOOP;
 END $$;
 
--- Forgets remembered references of erased rows, and references to them. Returns how many.
+-- Forgets remembered references of erased rows, and references to them; and what UNDO UNDELETE remembers of them. Returns how many
+-- references.
 CREATE OR REPLACE FUNCTION reprieve.erase_relinks(act xid8) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     k reprieve.foreign_keys;
     forgotten bigint;
     n bigint;
+    store record;
 BEGIN
     DELETE FROM reprieve.relinks r USING reprieve.erase_graves e, reprieve.graveyard g
      WHERE e.act = $1 AND g.ctid = e.tid AND r.relid = g.relid
        AND r.key_data = ARRAY(SELECT g.data[array_position(g.columns, c)] FROM unnest(r.key_columns) WITH ORDINALITY AS u(c, i) ORDER BY i);
     GET DIAGNOSTICS forgotten = ROW_COUNT;
+    DELETE FROM reprieve.restored r USING reprieve.erase_graves e, reprieve.graveyard g
+     WHERE e.act = $1 AND g.ctid = e.tid AND r.relid = g.relid AND reprieve.grave_name(g.relid, g.columns, g.data) = ANY (r.names);
     FOR k IN SELECT * FROM reprieve.foreign_keys f WHERE f.confdeltype IN ('n', 'd') LOOP
-        EXECUTE format('DELETE FROM reprieve.relinks r USING reprieve.erase_graves e JOIN reprieve.graveyard p ON p.ctid = e.tid'
-                       ' WHERE e.act = $1 AND p.relid = ANY ($2) AND r.relid = ANY ($3) AND r.columns @> %L::text[]'
-                       ' AND ARRAY(SELECT r.old_data[array_position(r.columns, c)] FROM unnest(%1$L::text[]) WITH ORDINALITY AS u(c, i) ORDER BY i) = %2$s',
-                       reprieve.key_columns(k.con, 'c')::text[], reprieve.erase_key(reprieve.key_columns(k.con, 'p'), 'p'))
-            USING act, reprieve.members_of(k.confrelid), reprieve.members_of(k.conrelid);
-        GET DIAGNOSTICS n = ROW_COUNT;
-        forgotten := forgotten + n;
+        FOR store IN SELECT * FROM (VALUES ('reprieve.relinks', 'r'), ('reprieve.relinked', '(r.link)')) AS v(name, entry) LOOP
+            EXECUTE format('DELETE FROM %s r USING reprieve.erase_graves e JOIN reprieve.graveyard p ON p.ctid = e.tid'
+                           ' WHERE e.act = $1 AND p.relid = ANY ($2) AND %s.relid = ANY ($3) AND %2$s.columns @> %3$L::text[]'
+                           ' AND ARRAY(SELECT %2$s.old_data[array_position(%2$s.columns, c)] FROM unnest(%3$L::text[]) WITH ORDINALITY AS u(c, i) ORDER BY i) = %4$s',
+                           store.name, store.entry, reprieve.key_columns(k.con, 'c')::text[], reprieve.erase_key(reprieve.key_columns(k.con, 'p'), 'p'))
+                USING act, reprieve.members_of(k.confrelid), reprieve.members_of(k.conrelid);
+            GET DIAGNOSTICS n = ROW_COUNT;
+            forgotten := forgotten + CASE store.entry WHEN 'r' THEN n ELSE 0 END;
+        END LOOP;
     END LOOP;
     RETURN forgotten;
 END $$;
