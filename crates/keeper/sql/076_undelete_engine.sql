@@ -117,8 +117,10 @@ BEGIN
     END LOOP;
 END $$;
 
--- Blocks what cannot come back, and then what cannot come back without it, until nothing changes.
-CREATE OR REPLACE FUNCTION reprieve.undelete_settle(ids bigint[], act xid8) RETURNS void
+-- Blocks what cannot come back, and then what cannot come back without it, until nothing changes. With `force` rows rather lose a
+-- reference than stay.
+DROP FUNCTION IF EXISTS reprieve.undelete_settle(bigint[], xid8);
+CREATE OR REPLACE FUNCTION reprieve.undelete_settle(ids bigint[], act xid8, force boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     k reprieve.foreign_keys;
@@ -140,6 +142,9 @@ BEGIN
         FOR k IN SELECT f.* FROM reprieve.undelete_keys(act) f ORDER BY f.con LOOP
             IF k.con = ANY (pending) THEN
                 pending := array_remove(pending, k.con);
+                IF force THEN
+                    PERFORM reprieve.undelete_detach(k, ids, act);
+                END IF;
                 IF reprieve.undelete_block_orphans(k, ids, act) > 0 THEN
                     pending := pending || ARRAY(SELECT f.con FROM reprieve.undelete_keys(act) f
                                                  WHERE f.parent_root = k.child_root AND f.con <> ALL (pending));
@@ -157,19 +162,24 @@ DECLARE
     k reprieve.foreign_keys;
     failed text := '';
     state text;
+    -- A preview names what would be refused: replace partly.
+    partly boolean := mode IN ('nonconflict_only', 'force', 'replace partly');
 BEGIN
     -- As in undelete_orphans: with many rows a plan made for one row would never end.
     ANALYZE reprieve.undelete_picks;
     IF (SELECT count(*) > 1000 FROM reprieve.undelete_picks p WHERE p.act = $2) THEN
         PERFORM set_config('enable_nestloop', 'off', true);
     END IF;
-    IF mode = 'cascade' THEN
+    IF mode IN ('cascade', 'force') THEN
         PERFORM reprieve.undelete_expand(ids, act, by_row);
+    END IF;
+    IF mode IN ('replace', 'replace partly', 'force') THEN
+        PERFORM reprieve.undelete_make_room(ids, act);
     END IF;
     LOOP
         BEGIN
-            PERFORM reprieve.undelete_settle(ids, act);
-            IF mode <> 'nonconflict_only' AND failed = '' AND EXISTS (
+            PERFORM reprieve.undelete_settle(ids, act, mode = 'force');
+            IF NOT partly AND failed = '' AND EXISTS (
                     SELECT FROM reprieve.undelete_picks p WHERE p.act = $2 AND p.blocked IS NOT NULL) THEN
                 -- So that the error names rows that do not fit their table too; not where trying them takes long.
                 IF (SELECT sum(w.graves) BETWEEN 1 AND 1000 FROM reprieve.undelete_tables w WHERE w.act = $2) THEN
@@ -192,7 +202,7 @@ BEGIN
             RAISE EXCEPTION 'cannot undelete: %', failed
                 USING ERRCODE = state, HINT = 'Nothing was restored. No single row is in the way; the rows together are.';
         END IF;
-        IF mode <> 'nonconflict_only' THEN
+        IF NOT partly THEN
             PERFORM reprieve.undelete_refuse(act);
         END IF;
     END LOOP;
@@ -213,7 +223,8 @@ BEGIN
       JOIN reprieve.undelete_tables w ON w.act = $1 AND w.relid = reprieve.root_of(b.relid);
     RAISE EXCEPTION 'cannot undelete: % of % row(s) cannot come back', n, wanted
         USING ERRCODE = 'RV010', DETAIL = details || CASE WHEN n > 10 THEN format(E'\n... and %s more', n - 10) ELSE '' END,
-              HINT = 'Nothing was restored. Mode nonconflict_only leaves these rows in the bin; mode cascade brings deleted parents back too.';
+              HINT = 'Nothing was restored. Mode nonconflict_only leaves these rows in the bin; cascade brings deleted parents back too; '
+                     'replace deletes live rows that hold their keys.';
 END $$;
 
 -- How a picked row is called in messages.
@@ -256,7 +267,8 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
           FROM reprieve.undelete_tables w LEFT JOIN ledger l USING (relid) LEFT JOIN blocked b USING (relid)
          WHERE w.act = $2
     )
-    SELECT line.label, line.restored, line.relinked, line.skipped, CASE detail WHEN '' THEN 'COMPLETE' ELSE 'INCOMPLETE' END, detail
+    SELECT line.label, line.restored, line.relinked, line.skipped, CASE detail WHEN '' THEN 'COMPLETE' ELSE 'INCOMPLETE' END,
+           array_to_string(line.remarks || nullif(detail, ''), '; ')
       FROM line WHERE NOT (by_row AND line.restored + line.relinked + line.skipped = 0) ORDER BY line.label
 $$;
 
@@ -331,7 +343,7 @@ BEGIN
             PERFORM reprieve.undelete_pick_all(ids, act);
         END;
     END IF;
-    IF by_row AND mode <> 'cascade' THEN
+    IF by_row AND mode NOT IN ('cascade', 'force') THEN
         left_behind := reprieve.undelete_left(ids, act);
     END IF;
     IF by_row THEN

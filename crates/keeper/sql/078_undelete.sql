@@ -2,17 +2,16 @@
 --
 -- Modes: nocascade (default) restores all or, if a single row cannot come back, nothing, and says
 -- which rows and why; nonconflict_only leaves such rows in the bin; cascade also brings back deleted
--- parents, whatever deletion took them. Oracle's force is not offered: rows without parents, or with
--- keys that others hold, are what a database is there to prevent.
+-- parents, whatever deletion took them; replace first deletes the live rows that hold a key of a row that comes back. Force does all of
+-- that, and sets references to NULL whose parent is gone. No mode breaks a constraint.
 
 CREATE OR REPLACE FUNCTION reprieve.undelete_may(mode text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM reprieve.require_admin('UNDELETE');
-    IF mode IS NULL OR mode NOT IN ('nocascade', 'nonconflict_only', 'cascade') THEN
+    IF mode IS NULL OR mode NOT IN ('nocascade', 'nonconflict_only', 'cascade', 'replace', 'force') THEN
         RAISE EXCEPTION 'UNDELETE has no mode %', coalesce(quote_literal(mode), 'NULL')
-            USING ERRCODE = CASE mode WHEN 'force' THEN 'feature_not_supported' ELSE 'invalid_parameter_value' END,
-                  HINT = 'Modes are nocascade, nonconflict_only and cascade.';
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Modes are nocascade, nonconflict_only, cascade, replace and force.';
     END IF;
 END $$;
 

@@ -65,14 +65,14 @@ BEGIN
             PERFORM reprieve.undelete_pick_all(ids, act);
         END;
     ELSE
-        notes := ARRAY['still in the bin, went with these rows: ' || CASE WHEN mode <> 'cascade' THEN nullif(reprieve.undelete_left(ids, act), '') END,
+        notes := ARRAY['still in the bin, went with these rows: ' || CASE WHEN mode NOT IN ('cascade', 'force') THEN nullif(reprieve.undelete_left(ids, act), '') END,
                        'the same deletions took rows that were not kept, of ' || nullif(reprieve.undelete_lost(ids, act), '')];
     END IF;
     IF NOT done THEN
         IF mode = 'cascade' THEN
             PERFORM reprieve.undelete_expand(ids, act, by_row);
         END IF;
-        PERFORM reprieve.undelete_picked(ids, act, 'nonconflict_only', by_row);
+        PERFORM reprieve.undelete_picked(ids, act, CASE mode WHEN 'force' THEN mode WHEN 'replace' THEN 'replace partly' ELSE 'nonconflict_only' END, by_row);
     END IF;
     SELECT coalesce(jsonb_agg(v), '[]') INTO lines FROM reprieve.undelete_verdict(ids, act, by_row) v;
     SELECT count(*) INTO refused FROM reprieve.undelete_picks p WHERE p.act = act AND p.blocked IS NOT NULL;

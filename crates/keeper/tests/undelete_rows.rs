@@ -733,10 +733,10 @@ async fn only_members_of_reprieve_admin_may_and_the_keeper_need_not_be_a_superus
     rows(&session, "SET SESSION AUTHORIZATION rights_dba").await;
     let (code, ..) = failure(
         &session,
-        &format!("SELECT * FROM reprieve.undelete_deletion_v1({deletion}, 'force')"),
+        &format!("SELECT * FROM reprieve.undelete_deletion_v1({deletion}, 'sideways')"),
     )
     .await;
-    assert_eq!(code, "0A000");
+    assert_eq!(code, "22023");
     let (code, ..) = failure(&session, "SELECT * FROM reprieve.undelete_deletion_v1(42)").await;
     assert_eq!(code, "P0002");
     assert_eq!(

@@ -9,7 +9,7 @@ pub struct HelpEntry {
 
 pub(super) const UNDELETE: &str = "UNDELETE DELETION n | TRANSACTION x | FROM table [WHERE condition] | SINCE time [UNTIL time] [BY role], each with MODE m";
 pub(super) const UNDELETE_DELETION: &str =
-    "UNDELETE DELETION n [MODE nocascade | cascade | nonconflict_only]";
+    "UNDELETE DELETION n [MODE nocascade | cascade | nonconflict_only | replace | force]";
 pub(super) const UNDELETE_TRANSACTION: &str = "UNDELETE TRANSACTION x [MODE m]";
 pub(super) const UNDELETE_FROM: &str = "UNDELETE FROM table [MODE m] [WHERE condition]";
 pub(super) const UNDELETE_SINCE: &str = "UNDELETE SINCE time [UNTIL time] [BY role] [MODE m]";
@@ -36,7 +36,7 @@ pub(super) const CHECK: &str = "CHECK INTEGRITY";
 pub const HELP: &[HelpEntry] = &[
     HelpEntry {
         form: UNDELETE_DELETION,
-        meaning: "restore what one statement deleted, or none of it; cascade: with deleted parents; nonconflict_only: what can come back",
+        meaning: "restore what one statement deleted, or none of it; cascade: with deleted parents; nonconflict_only: what can come back; replace: live rows that hold its keys are deleted first; force: all of that",
     },
     HelpEntry {
         form: UNDELETE_TRANSACTION,

@@ -74,6 +74,14 @@ fn undelete() {
         "SELECT * FROM reprieve.undelete_deletion_v1(7, mode => 'cascade')",
     );
     becomes(
+        "UNDELETE DELETION 7 MODE replace",
+        "SELECT * FROM reprieve.undelete_deletion_v1(7, mode => 'replace')",
+    );
+    becomes(
+        "UNDELETE FROM orders MODE FORCE WHERE id = 1",
+        "SELECT * FROM reprieve.undelete_where_v1(E'\"orders\"'::pg_catalog.regclass, E'id = 1', mode => 'force')",
+    );
+    becomes(
         "UNDELETE TRANSACTION 7 NONCONFLICT_ONLY",
         "SELECT * FROM reprieve.undelete_transaction_v1('7'::pg_catalog.xid8, mode => 'nonconflict_only')",
     );
@@ -218,7 +226,7 @@ fn errors_say_where_and_how() {
         ("UNDELETE EVERYTHING", 9),
         ("UNDELETE DELETION 1.5", 18),
         ("UNDELETE DELETION 1 2", 20),
-        ("UNDELETE DELETION 1 MODE force", 25),
+        ("UNDELETE DELETION 1 MODE every", 25),
         ("SELECT 1; ENABLE SOFT DELETE orders", 29),
         ("ENABLE SOFT DELETE ON orders MODE x", 34),
         ("UNDELETE FROM orders WHERE id = $1", 32),

@@ -86,7 +86,13 @@ impl Undelete {
     };
 }
 
-pub(super) const UNDELETE_MODES: &[&str] = &["nocascade", "cascade", "nonconflict_only"];
+pub(super) const UNDELETE_MODES: &[&str] = &[
+    "nocascade",
+    "cascade",
+    "nonconflict_only",
+    "replace",
+    "force",
+];
 
 pub(super) fn undelete(words: &mut Words<'_, '_>, how: Undelete) -> Result<String, Refusal> {
     let Undelete { prefix, last } = how;

@@ -1,0 +1,314 @@
+//! UNDELETE in modes replace and force (U4, U14), and what they do while others write (U11).
+
+#[path = "../../reprieve/src/demo/cluster.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the demo; these tests need a part of it"
+)]
+mod cluster;
+mod support;
+mod undelete_support;
+
+use undelete_support::{
+    assert_sound, blocked, content, database, delete, detail, failure, last, mark, pid, rows,
+    undelete,
+};
+
+const FAMILY: &str = "
+    CREATE TABLE p(id int PRIMARY KEY, v text UNIQUE);
+    CREATE TABLE c(id int PRIMARY KEY, p_id int REFERENCES p ON DELETE CASCADE, v text);
+    CREATE TABLE n(id int PRIMARY KEY, p_id int REFERENCES p ON DELETE SET NULL, u text UNIQUE);
+    INSERT INTO p SELECT i, 'p' || i FROM generate_series(1, 3) i;
+    INSERT INTO c SELECT i, 1 + i % 3, 'c' || i FROM generate_series(1, 9) i;
+    INSERT INTO n SELECT i, 1 + i % 3, 'n' || i FROM generate_series(1, 6) i;";
+const MARKED: &[(&str, &str)] = &[("p", "mark"), ("c", "mark"), ("n", "mark")];
+const BURIED: &[(&str, &str)] = &[("p", "bin"), ("c", "bin"), ("n", "bin")];
+const TABLES: &[&str] = &["p", "c", "n"];
+
+async fn replaces(name: &str, modes: &[(&str, &str)], delete_sql: &str) {
+    let db = database(name, FAMILY, modes).await;
+    let before = content(&db, TABLES).await;
+    db.run(delete_sql).await;
+    let deletion = last(&db).await;
+    // One live row holds the primary key, another one the unique key, and both have children.
+    db.run("INSERT INTO p VALUES (1, 'new'), (8, 'p1'); INSERT INTO c VALUES (77, 1, 'of 1'), (88, 8, 'of 8'); INSERT INTO n VALUES (99, 8, 'of 8')")
+        .await;
+    let meanwhile = content(&db, TABLES).await;
+    let call = format!("deletion_v1({deletion}, 'replace')");
+    let lines = undelete(&db, &call).await;
+    let expected = [
+        "public.c|3|0|0|COMPLETE",
+        "public.n|0|2|0|COMPLETE",
+        "public.p|1|0|0|COMPLETE",
+        "(all)|4|2|0|COMPLETE",
+    ];
+    assert_eq!(lines, expected);
+    assert_sound(&db).await;
+    let replaced = last(&db).await;
+    assert_ne!(replaced, deletion);
+    let taken =
+        "SELECT table_name, rows, relinked FROM reprieve.deletion_tables WHERE deletion_id = ";
+    assert_eq!(
+        db.rows(&format!("{taken}{replaced} ORDER BY 1")).await,
+        ["c|2|0", "n|0|1", "p|2|0"]
+    );
+    let mut after = before.clone();
+    after.push("n (99,,\"of 8\")".to_owned());
+    after.sort();
+    let mut now = content(&db, TABLES).await;
+    now.sort();
+    assert_eq!(now, after);
+
+    // It can be taken back, step by step.
+    let act = db.value("SELECT max(id) FROM reprieve.acts").await;
+    db.run(&format!("SELECT * FROM reprieve.undo_undelete_v1({act})"))
+        .await;
+    let lines = undelete(&db, &format!("deletion_v1({replaced})")).await;
+    assert_eq!(lines.last().unwrap(), "(all)|4|1|0|COMPLETE");
+    assert_eq!(content(&db, TABLES).await, meanwhile);
+    assert_sound(&db).await;
+}
+
+#[tokio::test]
+async fn u4_replace_deletes_the_live_rows_first() {
+    let marks = mark("p", "id = 1");
+    replaces("replace_marks", MARKED, &marks).await;
+    replaces("replace_bin", BURIED, "DELETE FROM p WHERE id = 1").await;
+}
+
+#[tokio::test]
+async fn u4_what_refers_to_a_live_row_may_keep_it() {
+    let schema = format!(
+        "{FAMILY} CREATE TABLE r(id int PRIMARY KEY, n_id int REFERENCES n); CREATE TABLE fired(by text);
+         CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO fired VALUES (current_user); RETURN OLD; END $$;
+         CREATE TABLE b(id int PRIMARY KEY); CREATE TRIGGER tell BEFORE DELETE ON b FOR EACH ROW EXECUTE FUNCTION tell();"
+    );
+    let db = database(
+        "replace_refused",
+        &schema,
+        &[("n", "mark"), ("r", "mark"), ("b", "bin")],
+    )
+    .await;
+    let deletion = delete(&db, "n", "id IN (1, 2)").await;
+    db.run("INSERT INTO n VALUES (1, NULL, 'other'); INSERT INTO r VALUES (1, 1)")
+        .await;
+    let session = db.session().await;
+    let call = format!("SELECT * FROM reprieve.undelete_deletion_v1({deletion}, 'replace')");
+    let (code, message, text) = failure(&session, &call).await;
+    assert_eq!(
+        (code.as_str(), message.as_str()),
+        (
+            "RV010",
+            "cannot undelete: live rows of public.n hold keys and cannot be deleted"
+        )
+    );
+    assert!(
+        text.contains("violates foreign key constraint \"r_n_id_fkey\"")
+            && text.contains("Key (id)=(1) is still referenced from table \"r\"."),
+        "{text}"
+    );
+    assert_sound(&db).await;
+
+    // No trigger of the owner's runs with the keeper's rights, and afterwards it is as it was.
+    db.run("INSERT INTO b VALUES (1); DELETE FROM b; TRUNCATE fired")
+        .await;
+    let deletion = last(&db).await;
+    db.run("INSERT INTO b VALUES (1)").await;
+    let lines = undelete(&db, &format!("deletion_v1({deletion}, 'replace')")).await;
+    assert_eq!(lines[0], "public.b|1|0|0|COMPLETE");
+    assert_eq!(db.rows("SELECT * FROM fired").await, Vec::<String>::new());
+    db.run("DELETE FROM b").await;
+    assert_eq!(db.rows("SELECT * FROM fired").await, ["postgres"]);
+    assert_sound(&db).await;
+}
+
+#[tokio::test]
+async fn u14_force_brings_back_what_the_constraints_let() {
+    let schema = format!(
+        "{FAMILY} CREATE TABLE k(id int PRIMARY KEY, p_id int NOT NULL REFERENCES p); CREATE TABLE g(id int PRIMARY KEY, c_id int REFERENCES c);
+         CREATE TABLE m(id int PRIMARY KEY, a int, b int, UNIQUE (a, b)); INSERT INTO m VALUES (1, 1, 1), (2, 2, 2);
+         CREATE TABLE f(id int PRIMARY KEY, a int, b int NOT NULL, FOREIGN KEY (a, b) REFERENCES m (a, b) ON DELETE SET NULL (a));
+         INSERT INTO k VALUES (1, 1); INSERT INTO g VALUES (1, 1), (3, 3); INSERT INTO f VALUES (1, 1, 1), (2, 2, 2);"
+    );
+    let mut modes = MARKED.to_vec();
+    modes.extend([("k", "mark"), ("g", "mark"), ("f", "bin"), ("m", "mark")]);
+    let db = database("force", &schema, &modes).await;
+    // Everything in one transaction: f and g by themselves, then their parents, one of which is purged.
+    db.run(&format!(
+        "BEGIN; {}; {}; {}; DELETE FROM f; COMMIT",
+        mark("g", "true"),
+        mark("k", "true"),
+        mark("n", "id IN (1, 3)")
+    ))
+    .await;
+    let xid = db
+        .value("SELECT xid FROM reprieve.deletions ORDER BY id DESC LIMIT 1")
+        .await;
+    delete(&db, "p", "id IN (1, 2)").await;
+    delete(&db, "m", "id = 1").await;
+    db.run("SET session_replication_role = replica; DELETE FROM p WHERE id IN (1, 2); DELETE FROM m WHERE id = 1; RESET session_replication_role;
+            UPDATE reprieve.deletion_tables SET discarded = rows WHERE table_name IN ('p', 'm');
+            INSERT INTO n VALUES (3, NULL, 'other')").await;
+    let call = format!("transaction_v1('{xid}', 'force')");
+    let text = db
+        .rows(&format!(
+            "BEGIN; SELECT table_name || ': ' || detail FROM reprieve.undelete_{call}; ROLLBACK"
+        ))
+        .await;
+    assert!(
+        text.contains(&"public.f: 1 reference(s) in (a) set to NULL, the parent of foreign key f_a_b_fkey is gone: (id)=(1) referred to (a, b)=(1, 1)".to_owned()),
+        "{text:?}"
+    );
+    assert!(
+        text.contains(&"public.k: 1 row(s) left in the bin, the first: (id)=(1) its parent in public.p, (id)=(1), is gone".to_owned()),
+        "{text:?}"
+    );
+    let lines = undelete(&db, &call).await;
+    let expected = [
+        // The parents of g come along, and do without theirs.
+        "public.c|2|0|0|INCOMPLETE",
+        "public.f|2|0|0|INCOMPLETE",
+        "public.g|2|0|0|COMPLETE",
+        "public.k|0|0|1|INCOMPLETE",
+        "public.m|0|0|0|COMPLETE",
+        "public.n|2|0|0|INCOMPLETE",
+        "public.p|0|0|0|COMPLETE",
+        "(all)|8|0|1|INCOMPLETE",
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(
+        db.rows("SELECT * FROM f ORDER BY id").await,
+        ["1||1", "2|2|2"]
+    );
+    assert_eq!(
+        db.rows("SELECT id, p_id, u FROM n WHERE id IN (1, 3) AND deleted_at IS NULL ORDER BY id")
+            .await,
+        ["1||n1", "3||n3"]
+    );
+    assert_sound(&db).await;
+}
+
+#[tokio::test]
+async fn u9_a_foreign_key_that_leads_elsewhere_now() {
+    let schema = format!("{FAMILY} CREATE TABLE q(id int PRIMARY KEY); INSERT INTO q VALUES (2);");
+    let db = database("retargeted", &schema, MARKED).await;
+    let deletion = delete(&db, "c", "id IN (1, 3)").await;
+    db.run("DELETE FROM c; ALTER TABLE c DROP CONSTRAINT c_p_id_fkey; ALTER TABLE c ADD FOREIGN KEY (p_id) REFERENCES q")
+        .await;
+    let session = db.session().await;
+    let call = format!("SELECT * FROM reprieve.undelete_deletion_v1({deletion})");
+    let (code, _, text) = failure(&session, &call).await;
+    assert_eq!(code, "RV010");
+    assert_eq!(
+        text,
+        "public.c (id)=(3): its parent in public.q, (id)=(1), is gone"
+    );
+    let lines = undelete(&db, &format!("deletion_v1({deletion}, 'force')")).await;
+    assert_eq!(lines[0], "public.c|2|0|0|INCOMPLETE");
+    assert_sound(&db).await;
+}
+
+#[tokio::test]
+async fn u7_what_nobody_kept_is_in_the_verdict() {
+    let db = database("lost", FAMILY, BURIED).await;
+    db.run("DELETE FROM p WHERE id = 1; DELETE FROM reprieve.graveyard WHERE table_name = 'c'")
+        .await;
+    let deletion = last(&db).await;
+    assert_eq!(
+        detail(&db, &format!("deletion_v1({deletion}, 'force')")).await,
+        "public.c: 3 row(s) are no longer in the bin"
+    );
+}
+
+/// While an undelete waits or is not committed, others write: one wins, and all agrees afterwards.
+#[tokio::test]
+async fn u11_replace_and_those_who_write_meanwhile() {
+    let db = database("race", FAMILY, MARKED).await;
+    let deletion = delete(&db, "n", "id = 1").await;
+    let (one, two) = (db.session().await, db.session().await);
+    let waiting = pid(&two).await;
+    let call = format!("SELECT verdict FROM reprieve.undelete_deletion_v1({deletion}, 'replace')");
+
+    // The live row is being changed: the undelete waits, and then finds what to do anew.
+    db.run("INSERT INTO n VALUES (1, NULL, 'new')").await;
+    rows(&one, "BEGIN; UPDATE n SET u = 'newer' WHERE id = 1").await;
+    let again = call.clone();
+    let second = tokio::spawn(async move { (two.simple_query(&again).await.is_ok(), two) });
+    blocked(&db, &waiting).await;
+    rows(&one, "COMMIT").await;
+    let (_, two) = second.await.unwrap();
+    assert_sound(&db).await;
+    let verdict = rows(&two, &call).await;
+    assert!(
+        ["COMPLETE", "NOTHING"].contains(&verdict[0].as_str()),
+        "{verdict:?}"
+    );
+    assert_eq!(
+        db.rows("SELECT u FROM n WHERE id = 1 AND deleted_at IS NULL")
+            .await,
+        ["n1"]
+    );
+    assert_sound(&db).await;
+
+    // An INSERT of the key that comes back waits for the undelete, and is a duplicate.
+    let deletion = delete(&db, "n", "id = 1").await;
+    let call = format!("SELECT verdict FROM reprieve.undelete_deletion_v1({deletion}, 'replace')");
+    rows(&one, &format!("BEGIN; {call}")).await;
+    let second = tokio::spawn(async move {
+        let failed = failure(&two, "INSERT INTO n VALUES (1, NULL, 'late')").await;
+        (failed, two)
+    });
+    blocked(&db, &waiting).await;
+    rows(&one, "COMMIT").await;
+    let ((code, ..), two) = second.await.unwrap();
+    assert_eq!(code, "23505");
+    assert_sound(&db).await;
+
+    // A child of a row that is replaced waits, and is then told what PostgreSQL tells where a parent was deleted and inserted anew.
+    let deletion = delete(&db, "p", "id = 1").await;
+    db.run("INSERT INTO p VALUES (1, 'new')").await;
+    let call = format!("SELECT verdict FROM reprieve.undelete_deletion_v1({deletion}, 'replace')");
+    rows(&one, &format!("BEGIN; {call}")).await;
+    let second = tokio::spawn(async move {
+        let failed = failure(&two, "INSERT INTO c VALUES (55, 1, 'late')").await;
+        (failed, two)
+    });
+    blocked(&db, &waiting).await;
+    rows(&one, "COMMIT").await;
+    let ((code, ..), two) = second.await.unwrap();
+    assert_eq!(code, "23503");
+    rows(&two, "INSERT INTO c VALUES (55, 1, 'late')").await;
+    assert_eq!(
+        db.rows("SELECT v FROM p WHERE id = 1 AND deleted_at IS NULL")
+            .await,
+        ["p1"]
+    );
+    assert_sound(&db).await;
+}
+
+#[tokio::test]
+async fn u11_undelete_and_purge() {
+    let db = database("race_purge", FAMILY, BURIED).await;
+    db.run("DELETE FROM p WHERE id = 1").await;
+    let deletion = last(&db).await;
+    let (one, two) = (db.session().await, db.session().await);
+    let waiting = pid(&two).await;
+    rows(&one, &format!("BEGIN; DELETE FROM reprieve.graveyard WHERE deletion_id = {deletion} AND table_name = 'c'; UPDATE reprieve.deletion_tables SET discarded = rows WHERE deletion_id = {deletion} AND table_name = 'c'")).await;
+    let call = format!("SELECT verdict FROM reprieve.undelete_deletion_v1({deletion})");
+    let second = tokio::spawn(async move {
+        let said = two.simple_query(&call).await;
+        (said.is_ok(), call, two)
+    });
+    blocked(&db, &waiting).await;
+    rows(&one, "COMMIT").await;
+    let (_, call, two) = second.await.unwrap();
+    assert_sound(&db).await;
+    // Whatever the first try came to, the whole comes back but for what was purged.
+    let _ = two.simple_query(&call).await;
+    assert_eq!(db.rows("SELECT count(*) FROM p WHERE id = 1").await, ["1"]);
+    assert_eq!(
+        db.rows("SELECT count(*) FROM c WHERE p_id = 1").await,
+        ["0"]
+    );
+    assert_sound(&db).await;
+}
