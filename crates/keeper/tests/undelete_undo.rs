@@ -64,7 +64,9 @@ async fn verdict(database: &Database, call: &str) -> String {
             "SELECT verdict || ' ' || detail FROM reprieve.{call}"
         ))
         .await;
-    lines.last().unwrap().trim().to_owned()
+    lines
+        .last()
+        .map_or_else(String::new, |line| line.trim().to_owned())
 }
 
 async fn undo(database: &Database, deletion: i64) -> String {
