@@ -139,14 +139,22 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM reprieve.row_key((link).child) AS k
 $$;
 
+-- SET DEFAULT leaves alone what a later CASCADE of the same rows takes along: PostgreSQL does not check a default whose row is gone.
+CREATE OR REPLACE FUNCTION reprieve.spared_sql(link reprieve.links, parents tid[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(string_agg(format(' AND NOT EXISTS (SELECT FROM %s p WHERE %s AND %s)', k.parent_sql, reprieve.marked_sql(parents), k.match_sql), ''), '')
+      FROM reprieve.links k
+     WHERE (link).action = 'd' AND k.parent = (link).parent AND k.child = (link).child AND k.action = 'c' AND k.position > (link).position
+$$;
+
 -- SET NULL / SET DEFAULT of marked parents: remembers what it is about to change.
 CREATE OR REPLACE FUNCTION reprieve.relink(link reprieve.links, id bigint, parents tid[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = '1' SET bytea_output = 'hex'
 SET TimeZone = 'UTC' SET lc_monetary = 'C' AS $$
 DECLARE
-    source text := format('%s c, %s p WHERE %s AND %s AND %s', link.child_sql, link.parent_sql, reprieve.marked_sql(parents),
-                          link.match_sql, reprieve.live_sql(link.child, 'c'));
+    source text := format('%s c, %s p WHERE %s AND %s AND %s%s', link.child_sql, link.parent_sql, reprieve.marked_sql(parents),
+                          link.match_sql, reprieve.live_sql(link.child, 'c'), reprieve.spared_sql(link, parents));
     changed bigint;
 BEGIN
     -- Locked first, so that what is remembered is what the update then finds.
@@ -204,9 +212,9 @@ BEGIN
         substitute := format(' AND NOT EXISTS (SELECT FROM %s s WHERE s.deleted_at IS NULL AND %s)',
                              link.parent_sql, link.same_sql);
     END IF;
-    EXECUTE format('SELECT %s FROM %s c, %s p WHERE %s AND %s AND %s%s LIMIT 1 FOR KEY SHARE OF c',
+    EXECUTE format('SELECT %s FROM %s c, %s p WHERE %s AND %s AND %s%s%s LIMIT 1 FOR KEY SHARE OF c',
                    reprieve.values_sql('p', link.parent_columns), link.child_sql, link.parent_sql, reprieve.marked_sql(parents),
-                   link.match_sql, reprieve.live_sql(link.child, 'c'), substitute)
+                   link.match_sql, reprieve.live_sql(link.child, 'c'), substitute, reprieve.spared_sql(link, parents))
         INTO key USING parents, id;
     IF key IS NOT NULL THEN
         PERFORM reprieve.raise_referenced(link, key);
@@ -281,7 +289,7 @@ BEGIN
         PERFORM reprieve.relink(link, id, parents);
         PERFORM reprieve.run_as_client(format('UPDATE %s c SET %s FROM %s p WHERE %s', link.child_sql,
             (SELECT string_agg(format('%I = %s', s, CASE link.action WHEN 'n' THEN 'NULL' ELSE 'DEFAULT' END), ', ')
-             FROM unnest(link.set_columns) AS s), link.parent_sql, condition), parents, id);
+             FROM unnest(link.set_columns) AS s), link.parent_sql, condition || reprieve.spared_sql(link, parents)), parents, id);
         -- PostgreSQL checks after SET DEFAULT too: the default may be the very key that goes.
         IF link.action = 'd' THEN
             PERFORM reprieve.check_referenced(link, id, parents);

@@ -414,7 +414,7 @@ BEGIN
             PERFORM reprieve.ensure_deferred(link, timing);
         END IF;
         name := 'live_' || link.conoid;
-        -- The row itself may be gone again by the time a deferred check runs.
+        -- The row itself may be gone again by the time a check runs: deferred, or behind a cascade.
         PERFORM reprieve.ensure_function(name, ARRAY[link.parent, link.child], format($f$
 BEGIN
     PERFORM FROM %s p WHERE %s AND p.deleted_at IS NULL FOR KEY SHARE;
@@ -423,9 +423,9 @@ BEGIN
     END IF;
     RETURN NULL;
 END $f$, link.parent_sql, reprieve.match_sql(link.conoid, 'p', 'NEW'),
-            CASE WHEN link.is_deferrable THEN format('EXISTS (SELECT FROM %s c WHERE %s AND %s)', link.child_sql,
+            format('EXISTS (SELECT FROM %s c WHERE %s AND %s)', link.child_sql,
                 (SELECT string_agg(format('c.%1$I = NEW.%1$I', c), ' AND ') FROM unnest(link.child_columns) AS c),
-                reprieve.live_sql(link.child, 'c')) ELSE 'true' END,
+                reprieve.live_sql(link.child, 'c')),
             reprieve.values_sql('NEW', link.child_columns), link.conoid));
         IF link.is_deferrable THEN
             PERFORM reprieve.ensure_trigger(link.child, '~reprieve_' || name, 'AFTER INSERT',
@@ -449,7 +449,11 @@ END $f$, reprieve.values_sql('c', link.child_columns), link.parent_sql, link.mat
         END IF;
         PERFORM reprieve.ensure_trigger(link.child, '~reprieve_' || name || '_update', 'AFTER UPDATE OF ' || child_list,
             format('%sFOR EACH ROW WHEN ((%s) AND (%s)) EXECUTE FUNCTION reprieve.%I()', timing, reprieve.moved_sql(link.child_columns), present, name));
-        IF link.action IN ('c', 'n', 'd') AND (link.is_deferrable OR link.parent = link.child) THEN
+        -- Or it is about to leave itself, and tombstones that hang on it make way.
+        IF link.action IN ('c', 'n', 'd') AND (link.is_deferrable OR link.parent = link.child
+                OR NOT EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.child AND t.mode = 'mark')
+                   AND EXISTS (SELECT FROM reprieve.read_links(ARRAY[link.child]) k JOIN reprieve.tables t ON t.relid = k.child
+                               WHERE t.mode = 'mark' AND k.parent = link.child)) THEN
             PERFORM reprieve.ensure_trigger(link.child, '~reprieve_stay_' || link.conoid,
                 CASE link.action WHEN 'c' THEN 'BEFORE DELETE' ELSE 'BEFORE UPDATE OF ' || child_list END,
                 format('FOR EACH ROW WHEN (pg_catalog.current_setting(''reprieve.burying'', true) OPERATOR(pg_catalog.=) ''1'' AND %s)'
