@@ -31,6 +31,9 @@ BEGIN
         CREATE TYPE reprieve.preview_path AS (relid oid, con oid, parent int, note text, parents bigint);
         -- Links to be followed from a table; `action` as in pg_constraint, `late` if it is looked at when all else is done.
         CREATE TYPE reprieve.preview_link AS (link reprieve.links, late boolean);
+        -- The same with what is asked again and again: the children, their reference after SET DEFAULT, what becomes of those that stay,
+        -- why they cannot be looked at.
+        CREATE TYPE reprieve.preview_step AS (link reprieve.links, late boolean, children text, defaulted text, what text, blind text);
     END IF;
 END $$;
 
@@ -106,39 +109,45 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                       AND ((link).action = 'n' OR NOT a.atthasdef))
 $$;
 
+-- All that is to be known of the foreign keys that lead to rows of a table.
+CREATE OR REPLACE FUNCTION reprieve.preview_steps(relid oid) RETURNS SETOF reprieve.preview_step
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT k.link, k.late, reprieve.preview_children(k.link), CASE (k.link).action WHEN 'd' THEN reprieve.preview_defaulted(k.link) END,
+           CASE WHEN (k.link).action IN ('a', 'r') OR reprieve.preview_not_null(k.link) THEN 'b' ELSE (k.link).action::text END,
+           coalesce(reprieve.preview_blind($1), reprieve.preview_blind((k.link).child))
+    FROM reprieve.preview_links($1) AS k
+$$;
+
 -- Follows one foreign key from the rows of a table at `places`: children that go become batches from `batch` on. Returns how many rows
 -- go along; children that stay are written down. Batches are small, as their places are held in memory.
-CREATE OR REPLACE FUNCTION reprieve.preview_link_rows(link reprieve.links, act xid8, places tid[], batch int, path int) RETURNS bigint
+CREATE OR REPLACE FUNCTION reprieve.preview_link_rows(step reprieve.preview_step, act xid8, places tid[], batch int, path int) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
-    children text := reprieve.preview_children(link);
-    defaulted text;
+    link reprieve.links := (step).link;
     going bigint := 0;
 BEGIN
     IF link.action = 'c' THEN
-        EXECUTE format('INSERT INTO reprieve.preview_rows SELECT $1, x.leaf, x.tid, $3 + ((row_number() OVER () - 1) / 50000)::int, $4'
-                       ' FROM (SELECT DISTINCT c.tableoid AS leaf, c.ctid AS tid %s) AS x', children) USING act, places, batch, path;
+        EXECUTE format('INSERT INTO reprieve.preview_rows SELECT $1, x.leaf, x.tid, $3 + ((row_number() OVER () - 1) / 200000)::int, $4'
+                       ' FROM (SELECT DISTINCT c.tableoid AS leaf, c.ctid AS tid %s) AS x', step.children) USING act, places, batch, path;
         GET DIAGNOSTICS going = ROW_COUNT;
         RETURN going;
     END IF;
     EXECUTE format('INSERT INTO reprieve.preview_kept SELECT DISTINCT $1, %s::oid, c.tableoid, c.ctid, %L::"char", $3 %s ON CONFLICT DO NOTHING',
-                   link.conoid, CASE WHEN link.action IN ('a', 'r') OR reprieve.preview_not_null(link) THEN 'b' ELSE link.action::text END, children)
-        USING act, places, path;
-    defaulted := CASE link.action WHEN 'd' THEN reprieve.preview_defaulted(link) END;
+                   link.conoid, step.what, step.children) USING act, places, path;
     -- The default may be the very key that goes.
-    IF defaulted IS NOT NULL THEN
+    IF step.defaulted IS NOT NULL THEN
         EXECUTE format('INSERT INTO reprieve.preview_kept SELECT DISTINCT $1, k.con, k.relid, k.tid, ''b''::"char", k.path'
                        ' FROM reprieve.preview_kept k JOIN %s c ON c.ctid = k.tid AND c.tableoid = k.relid, LATERAL %s n, %s p'
                        ' WHERE k.act = $1 AND k.con = %s AND k.what = ''d'' AND p.ctid = ANY ($2) AND %s AND %s ON CONFLICT DO NOTHING',
-                       link.child_sql, defaulted, link.parent_sql, link.conoid, reprieve.match_sql(link.conoid, 'p', 'n'),
+                       link.child_sql, step.defaulted, link.parent_sql, link.conoid, reprieve.match_sql(link.conoid, 'p', 'n'),
                        reprieve.preview_stays('c')) USING act, places;
     END IF;
     RETURN 0;
 END $$;
 
 -- True if the rows of a batch must be followed one by one, see reprieve.one_by_one.
-CREATE OR REPLACE FUNCTION reprieve.preview_singly(links reprieve.preview_link[], act xid8, places tid[]) RETURNS boolean
+CREATE OR REPLACE FUNCTION reprieve.preview_singly(links reprieve.preview_step[], act xid8, places tid[]) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     pair record;
@@ -146,7 +155,7 @@ DECLARE
 BEGIN
     FOR pair IN SELECT (a.link).child, (a.link).child_sql, (a.link).parent_sql, (a.link).match_sql AS stays, (b.link).match_sql AS goes
                 FROM unnest(links) AS a JOIN unnest(links) AS b ON (a.link).parent = (b.link).parent AND (a.link).child = (b.link).child
-                WHERE NOT a.late AND (a.link).action IN ('a', 'r') AND (b.link).action = 'c' LOOP
+                WHERE a.blind IS NULL AND NOT a.late AND (a.link).action IN ('a', 'r') AND (b.link).action = 'c' LOOP
         EXECUTE format('SELECT EXISTS (SELECT FROM %1$s c WHERE %2$s AND EXISTS (SELECT FROM %3$s p WHERE %4$s AND p.ctid = ANY ($1))'
                        ' AND EXISTS (SELECT FROM %3$s p WHERE %5$s AND p.ctid = ANY ($1)))', pair.child_sql, reprieve.live_sql(pair.child, 'c'),
                        pair.parent_sql, pair.stays, pair.goes) INTO matters USING places;
@@ -156,12 +165,11 @@ BEGIN
 END $$;
 
 -- What PostgreSQL checks at the end: references of deferred keys, and those that were set to a default.
-CREATE OR REPLACE FUNCTION reprieve.preview_late(link reprieve.preview_link, act xid8, paths reprieve.preview_path[]) RETURNS void
+CREATE OR REPLACE FUNCTION reprieve.preview_late(link reprieve.preview_step, act xid8, paths reprieve.preview_path[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     l reprieve.links := (link).link;
-    defaulted text;
 BEGIN
     IF (link).late THEN
         EXECUTE format('INSERT INTO reprieve.preview_kept SELECT DISTINCT ON (c.tableoid, c.ctid) $1, %1$s::oid, c.tableoid, c.ctid, ''b''::"char",'
@@ -171,13 +179,12 @@ BEGIN
                        ' WHERE d.act = $1 AND d.relid = %4$s AND %5$s AND %6$s AND %7$s ON CONFLICT DO NOTHING', l.conoid, l.parent_sql, l.child_sql,
                        l.parent, l.match_sql, reprieve.live_sql(l.child, 'c'), reprieve.preview_stays('c')) USING act, paths;
     END IF;
-    defaulted := CASE l.action WHEN 'd' THEN reprieve.preview_defaulted(l) END;
-    IF defaulted IS NOT NULL THEN
+    IF (link).defaulted IS NOT NULL THEN
         EXECUTE format('INSERT INTO reprieve.preview_kept SELECT $1, k.con, k.relid, k.tid, ''b''::"char", k.path FROM reprieve.preview_kept k'
                        ' JOIN %1$s c ON c.ctid = k.tid AND c.tableoid = k.relid, LATERAL %2$s n'
                        ' WHERE k.act = $1 AND k.con = %3$s AND k.what = ''d'' AND %4$s AND %5$s'
                        ' AND NOT EXISTS (SELECT FROM %6$s p WHERE %7$s AND %8$s AND %9$s) ON CONFLICT DO NOTHING',
-                       l.child_sql, defaulted, l.conoid, reprieve.preview_stays('c'),
+                       l.child_sql, (link).defaulted, l.conoid, reprieve.preview_stays('c'),
                        (SELECT string_agg(format('n.%I IS NOT NULL', c), ' AND ') FROM unnest(l.child_columns) AS c),
                        (SELECT reprieve.from_clause(x.confrelid) FROM pg_constraint x WHERE x.oid = l.conoid),
                        reprieve.match_sql(l.conoid, 'p', 'n'), reprieve.live_sql(l.parent, 'p'), reprieve.preview_stays('p')) USING act;

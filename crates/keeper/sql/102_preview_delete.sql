@@ -6,7 +6,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM reprieve.require_admin('PREVIEW');
     INSERT INTO reprieve.preview_rows
-    SELECT pg_current_xact_id(), u.leaf, u.tid, 1 + (taken / 50000)::int, 1 FROM unnest(leaves, places) AS u(leaf, tid) ON CONFLICT DO NOTHING;
+    SELECT pg_current_xact_id(), u.leaf, u.tid, 1 + (taken / 200000)::int, 1 FROM unnest(leaves, places) AS u(leaf, tid) ON CONFLICT DO NOTHING;
 END $$;
 
 -- Follows the foreign keys of the rows written down and tells what would become of whom, as an array of lines. With `estimate`, the
@@ -17,13 +17,13 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_
 DECLARE
     act xid8 := pg_current_xact_id();
     paths reprieve.preview_path[] := ARRAY[ROW(start, NULL, NULL, NULL, 0)::reprieve.preview_path];
-    known reprieve.preview_link[] := '{}';
-    own reprieve.preview_link[];
+    known reprieve.preview_step[] := '{}';
+    own reprieve.preview_step[];
     loaded oid[] := '{}';
     head int := 1;
     tail int := coalesce((SELECT max(r.batch) FROM reprieve.preview_rows r WHERE r.act = pg_current_xact_id()), 1);
     item record;
-    l reprieve.preview_link;
+    l reprieve.preview_step;
     way record;
     singly boolean;
     going bigint;
@@ -34,31 +34,32 @@ BEGIN
     END IF;
     WHILE head <= tail LOOP
         -- Rows of one table, come by one way.
-        FOR item IN SELECT r.relid, r.path, array_agg(r.tid ORDER BY r.tid) AS places, reprieve.preview_blind(r.relid) AS blind
+        FOR item IN SELECT r.relid, r.path, array_agg(r.tid ORDER BY r.tid) AS places
                     FROM reprieve.preview_rows r WHERE r.act = pg_current_xact_id() AND r.batch = head GROUP BY 1, 2 ORDER BY 1, 2 LOOP
             IF item.relid <> ALL (loaded) THEN
                 loaded := loaded || item.relid;
-                known := known || ARRAY(SELECT k FROM reprieve.preview_links(item.relid) AS k);
+                known := known || ARRAY(SELECT k FROM reprieve.preview_steps(item.relid) AS k);
             END IF;
-            own := ARRAY(SELECT k FROM unnest(known) WITH ORDINALITY AS u(link, late, i), LATERAL (SELECT ROW(u.link, u.late)::reprieve.preview_link) AS v(k)
-                         WHERE (u.link).parent = item.relid ORDER BY u.i);
-            singly := item.blind IS NULL AND reprieve.preview_singly(own, act, item.places);
+            own := ARRAY(SELECT u.step FROM (SELECT known[i] AS step, i FROM generate_subscripts(known, 1) AS i OFFSET 0) AS u
+                         WHERE ((u.step).link).parent = item.relid ORDER BY u.i);
+            -- One that is blind is not looked at for any of its keys.
+            singly := cardinality(own) > 1 AND own[1].blind IS NULL AND reprieve.preview_singly(own, act, item.places);
             FOR part IN 1 .. CASE WHEN singly THEN cardinality(item.places) ELSE 1 END LOOP
                 FOREACH l IN ARRAY own LOOP
                     way := reprieve.preview_way(paths, item.path, (l.link).conoid, (l.link).child);
                     paths := way.paths;
                     paths[way.id].parents := paths[way.id].parents + CASE WHEN singly THEN 1 ELSE cardinality(item.places) END;
-                    paths[way.id].note := coalesce(paths[way.id].note, item.blind, reprieve.preview_blind((l.link).child));
+                    paths[way.id].note := coalesce(paths[way.id].note, l.blind);
                     CONTINUE WHEN l.late OR paths[way.id].note IS NOT NULL;
-                    going := reprieve.preview_link_rows(l.link, act, CASE WHEN singly THEN ARRAY[item.places[part]] ELSE item.places END, tail + 1, way.id);
-                    tail := tail + ((going + 49999) / 50000)::int;
+                    going := reprieve.preview_link_rows(l, act, CASE WHEN singly THEN ARRAY[item.places[part]] ELSE item.places END, tail + 1, way.id);
+                    tail := tail + ((going + 199999) / 200000)::int;
                 END LOOP;
             END LOOP;
         END LOOP;
         head := head + 1;
     END LOOP;
     FOREACH l IN ARRAY known LOOP
-        IF reprieve.preview_blind((l.link).parent) IS NULL AND reprieve.preview_blind((l.link).child) IS NULL THEN
+        IF l.blind IS NULL THEN
             PERFORM reprieve.preview_late(l, act, paths);
         END IF;
     END LOOP;

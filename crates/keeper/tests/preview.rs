@@ -12,7 +12,7 @@ mod undelete_support;
 use std::collections::BTreeMap;
 
 use support::Database;
-use undelete_support::mark;
+use undelete_support::{assert_sound, content, database, failure, mark};
 
 /// A small generator of numbers, for runs that can be repeated.
 struct Random(u64);
@@ -220,4 +220,126 @@ async fn against_random_schemas(name: &str, seed: u64, schemas: u64) {
 #[tokio::test]
 async fn previews_tell_what_deletes_do() {
     against_random_schemas("preview_random", 0x5eed_0001, 60).await;
+}
+
+/// Table, action and rows of each line.
+async fn lines(db: &Database, table: &str, condition: &str) -> Vec<String> {
+    db.rows(&format!(
+        "SELECT table_name, action, rows FROM reprieve.preview_delete_v1('{table}', $p${condition}$p$)"
+    ))
+    .await
+}
+
+#[tokio::test]
+async fn keys_of_several_columns_partitions_and_triggers() {
+    let schema = "
+        CREATE TABLE p (a int, b text, PRIMARY KEY (a, b)) PARTITION BY RANGE (a);
+        CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
+        CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);
+        CREATE TABLE c (id int PRIMARY KEY, a int, b text, FOREIGN KEY (a, b) REFERENCES p ON DELETE CASCADE);
+        CREATE TABLE leaf_only (id int PRIMARY KEY, a int NOT NULL, b text, FOREIGN KEY (a, b) REFERENCES p2 ON DELETE SET NULL);
+        CREATE TABLE d (id int PRIMARY KEY, c_id int DEFAULT 0 REFERENCES c ON DELETE SET DEFAULT);
+        INSERT INTO p SELECT i, 'x' FROM generate_series(1, 15) i;
+        INSERT INTO c SELECT i, i, 'x' FROM generate_series(1, 15) i; INSERT INTO c VALUES (0, NULL, 'x'), (99, 3, NULL);
+        INSERT INTO d SELECT i, i FROM generate_series(1, 15) i;
+        INSERT INTO leaf_only VALUES (1, 12, 'x');
+        CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN OLD; END $$;
+        CREATE TRIGGER z_row BEFORE DELETE ON c FOR EACH ROW EXECUTE FUNCTION noted();
+        CREATE TRIGGER a_all AFTER DELETE ON c FOR EACH STATEMENT EXECUTE FUNCTION noted();
+        CREATE TRIGGER off BEFORE DELETE ON c FOR EACH ROW EXECUTE FUNCTION noted(); ALTER TABLE c DISABLE TRIGGER off;
+        CREATE TRIGGER changed AFTER UPDATE OF c_id ON d FOR EACH ROW EXECUTE FUNCTION noted();
+        CREATE TRIGGER other AFTER UPDATE OF id ON d FOR EACH ROW EXECUTE FUNCTION noted()";
+    let db = database("preview_shapes", schema, &[("p", "bin"), ("d", "bin")]).await;
+    assert_eq!(
+        lines(&db, "p", "a < 5").await,
+        [
+            "public.p|delete|4",
+            "public.c|delete|4",
+            "public.d|set default|4",
+            "(all)|DELETES|8"
+        ]
+    );
+    // A leaf by itself, and a null where none may be.
+    assert_eq!(
+        lines(&db, "p2", "a = 12").await,
+        [
+            "public.p2|delete|1",
+            "public.c|delete|1",
+            "public.leaf_only|block|1",
+            "public.d|set default|1",
+            "(all)|BLOCKED|2"
+        ]
+    );
+    let (code, ..) = failure(&db.session().await, "DELETE FROM p2 WHERE a = 12").await;
+    assert_eq!(code, "23502");
+    assert_eq!(
+        db.rows("SELECT table_name, triggers FROM reprieve.preview_delete_v1('p', 'a < 5') WHERE triggers IS NOT NULL").await,
+        [
+            "public.c|a_all after the statement, z_row before each of 4 rows",
+            "public.d|changed after each of 4 rows"
+        ]
+    );
+    // The default that everything falls back to goes too.
+    assert_eq!(
+        lines(&db, "c", "id = 0").await,
+        ["public.c|delete|1", "(all)|DELETES|1"]
+    );
+    assert_eq!(
+        lines(&db, "c", "id IN (0, 5)").await,
+        ["public.c|delete|2", "public.d|block|1", "(all)|BLOCKED|2"]
+    );
+    let (code, ..) = failure(&db.session().await, "DELETE FROM c WHERE id IN (0, 5)").await;
+    assert_eq!(code, "23503");
+    assert_sound(&db).await;
+}
+
+#[tokio::test]
+async fn a_preview_changes_and_locks_nothing() {
+    let db = database(
+        "preview_quiet",
+        "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY, p_id int REFERENCES p ON DELETE CASCADE);
+         INSERT INTO p SELECT generate_series(1, 5); INSERT INTO c SELECT i, i FROM generate_series(1, 5) i",
+        &[("p", "mark"), ("c", "bin")],
+    )
+    .await;
+    let before = content(&db, &["p", "c"]).await;
+    // Rows that somebody else has locked do not hold it up, and it does not hold up others.
+    let other = db.session().await;
+    other
+        .batch_execute("BEGIN; UPDATE p SET id = id; SELECT FROM c FOR UPDATE; LOCK TABLE p, c IN EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    db.run("BEGIN; SET LOCAL lock_timeout = '2s'").await;
+    assert_eq!(
+        lines(&db, "p", "true").await.pop().unwrap(),
+        "(all)|DELETES|10"
+    );
+    let locks = db
+        .rows("SELECT mode FROM pg_locks WHERE pid = pg_backend_pid() AND relation IN ('p'::regclass, 'c'::regclass)")
+        .await;
+    assert_eq!(locks, Vec::<String>::new(), "all of it is taken back");
+    other.batch_execute("ROLLBACK").await.unwrap();
+    db.run("COMMIT").await;
+    assert_eq!(content(&db, &["p", "c"]).await, before);
+    assert_eq!(
+        db.value("SELECT (SELECT count(*) FROM reprieve.preview_rows) + (SELECT count(*) FROM reprieve.preview_kept) + (SELECT count(*) FROM reprieve.deletions)").await,
+        "0"
+    );
+    for (query, code) in [
+        (
+            "SELECT * FROM reprieve.preview_delete_v1('pg_stat_activity', 'true')",
+            "42809",
+        ),
+        (
+            "SELECT * FROM reprieve.preview_delete_tree_v1('p', 'true', 'svg')",
+            "22023",
+        ),
+        (
+            "SELECT * FROM reprieve.preview_delete_v1('p', 'nothing')",
+            "42703",
+        ),
+    ] {
+        assert_eq!(failure(&db.session().await, query).await.0, code, "{query}");
+    }
+    assert_sound(&db).await;
 }
