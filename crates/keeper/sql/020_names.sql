@@ -39,12 +39,14 @@ CREATE INDEX IF NOT EXISTS links_child ON reprieve.links (child);
 CREATE OR REPLACE FUNCTION reprieve.index_name(relid oid) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT 'reprieve_deletion_' || relid $$;
 
--- The schema-qualified, quoted name of a relation; NULL if it is gone.
+-- The schema-qualified, quoted name of a relation; NULL if it is gone. In PL/pgSQL, as all that runs with each delete: a function in
+-- SQL that cannot be inlined is parsed and planned at each call.
 CREATE OR REPLACE FUNCTION reprieve.qualified(relid oid) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT format('%I.%I', n.nspname, c.relname)
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relid
-$$;
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (SELECT format('%I.%I', n.nspname, c.relname)
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relid);
+END $$;
 
 -- True if schema.table matches one of the globs in `list`: separated by commas, with * and ?; a glob
 -- without a dot is a table name in any schema.
@@ -60,9 +62,10 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION reprieve.setting(name text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT value FROM reprieve.settings WHERE key = name
-$$;
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (SELECT s.value FROM reprieve.settings s WHERE s.key = name);
+END $$;
 
 -- True if our event trigger is told before a schema change.
 CREATE OR REPLACE FUNCTION reprieve.sees_ddl_start() RETURNS boolean

@@ -39,18 +39,29 @@ CREATE OR REPLACE FUNCTION reprieve.begin_deletion_v1(statement text) RETURNS bi
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     id bigint := reprieve.open_deletion();
+    ignored text;
 BEGIN
     IF id IS NULL THEN
         id := reprieve.next_deletion();
-        PERFORM set_config('reprieve.deletion', id::text, true),
-                set_config('reprieve.statement', left(coalesce(statement, current_query()), 2000), true);
+        ignored := set_config('reprieve.deletion', id::text, true);
+        ignored := set_config('reprieve.statement', left(coalesce(statement, current_query()), 2000), true);
     END IF;
     RETURN id;
 END $$;
 
--- The ledger row of deletion `id`, if there is none yet.
-CREATE OR REPLACE FUNCTION reprieve.open_ledger(id bigint) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+-- Writes the ledger row of deletion `id`, if there is none yet. True if there was none.
+DO $$
+BEGIN
+    IF (SELECT p.prorettype <> 'boolean'::regtype FROM pg_catalog.pg_proc p WHERE p.oid = to_regprocedure('reprieve.open_ledger(bigint)')) THEN
+        DROP FUNCTION reprieve.open_ledger(bigint);
+    END IF;
+END $$;
+CREATE OR REPLACE FUNCTION reprieve.open_ledger(id bigint) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    ignored text := set_config('reprieve.last', id::text, true);
+BEGIN
     INSERT INTO reprieve.deletions AS d (id, deleted_at, role_name, session_role, application_name, client_addr,
                                          actor, reason, statement)
     VALUES ($1, now(), coalesce(nullif(current_setting('reprieve.role', true), ''), session_user), session_user,
@@ -58,23 +69,32 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
             nullif(current_setting('reprieve.actor', true), ''), nullif(current_setting('reprieve.reason', true), ''),
             nullif(current_setting('reprieve.statement', true), ''))
     ON CONFLICT DO NOTHING;
-    SELECT set_config('reprieve.last', $1::text, true);
-$$;
+    RETURN FOUND;
+END $$;
 
 -- Adds to what deletion `id` took from a table; writes the ledger row with the first.
-CREATE OR REPLACE FUNCTION reprieve.count_deletion(id bigint, relid oid, rows bigint, relinked bigint) RETURNS void
+DO $$
+BEGIN
+    IF (SELECT p.prorettype <> 'boolean'::regtype FROM pg_catalog.pg_proc p WHERE p.oid = to_regprocedure('reprieve.count_deletion(bigint, oid, bigint, bigint)')) THEN
+        DROP FUNCTION reprieve.count_deletion(bigint, oid, bigint, bigint);
+    END IF;
+END $$;
+CREATE OR REPLACE FUNCTION reprieve.count_deletion(id bigint, relid oid, rows bigint, relinked bigint) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
+DECLARE
+    ignored boolean;
 BEGIN
     IF rows = 0 AND relinked = 0 THEN
-        RETURN;
+        RETURN false;
     END IF;
-    PERFORM reprieve.open_ledger(id);
+    ignored := reprieve.open_ledger(id);
     INSERT INTO reprieve.deletion_tables AS t (deletion_id, relid, schema_name, table_name, rows, relinked)
     SELECT count_deletion.id, c.oid, n.nspname, c.relname, count_deletion.rows, count_deletion.relinked
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = count_deletion.relid
     ON CONFLICT ON CONSTRAINT deletion_tables_pkey
     DO UPDATE SET rows = t.rows + excluded.rows, relinked = t.relinked + excluded.relinked;
+    RETURN true;
 END $$;
 
 -- Counts what deletion `id` took from a table so far, tombstones and graveyard rows. Counting again adds nothing.
@@ -84,90 +104,104 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     taken bigint;
     known bigint;
+    ignored boolean;
 BEGIN
-    EXECUTE format('SELECT (SELECT count(*) FROM ONLY %s WHERE deletion_id = $1)'
-                   ' + (SELECT count(*) FROM reprieve.graveyard g WHERE g.deletion_id = $1 AND g.relid = $2)', reprieve.qualified(relid))
-        INTO taken USING id, relid;
+    EXECUTE format('SELECT reprieve.%I($1)', 'count_' || relid) INTO taken USING id;
+    taken := taken + (SELECT count(*) FROM reprieve.graveyard g WHERE g.deletion_id = id AND g.relid = relid);
     SELECT t.rows INTO known FROM reprieve.deletion_tables t WHERE t.deletion_id = id AND t.relid = relid;
-    PERFORM reprieve.count_deletion(id, relid, taken - coalesce(known, 0), 0);
+    IF taken <> coalesce(known, 0) THEN
+        ignored := reprieve.count_deletion(id, relid, taken - coalesce(known, 0), 0);
+    END IF;
 END $$;
 
--- BEFORE STATEMENT of DELETE, and of UPDATE OF deleted_at. Runs as the client: it judges the client's rights. It may
--- also run as the keeper under a client's search path (see run_as_client): every name and operator is qualified.
+-- Enters one deleting statement of the client. Runs as the client, or as the keeper under a client's search path (see run_as_client):
+-- every name and operator is qualified. A plain assignment calls a function far faster than PERFORM does.
+CREATE OR REPLACE FUNCTION reprieve.enter_statement() RETURNS int
+LANGUAGE plpgsql AS $$
+DECLARE
+    depth pg_catalog.int4 := CASE WHEN pg_catalog.current_setting('reprieve.depth', true) OPERATOR(pg_catalog.~) '^[0-9]{1,6}$'
+                                  THEN pg_catalog.current_setting('reprieve.depth', true)::pg_catalog.int4 ELSE 0 END;
+    ignored pg_catalog.text;
+BEGIN
+    IF depth OPERATOR(pg_catalog.<=) 0 THEN
+        ignored := pg_catalog.set_config('reprieve.deletion', '', true);
+        ignored := pg_catalog.set_config('reprieve.statement', '', true);
+        ignored := pg_catalog.set_config('reprieve.following', '', true);
+        ignored := pg_catalog.set_config('reprieve.role', current_user, true);
+        ignored := pg_catalog.set_config('reprieve.path', pg_catalog.current_setting('search_path'), true);
+    END IF;
+    ignored := pg_catalog.set_config('reprieve.depth', (depth OPERATOR(pg_catalog.+) 1)::pg_catalog.text, true);
+    RETURN depth;
+END $$;
+
+-- BEFORE STATEMENT of DELETE and TRUNCATE.
 CREATE OR REPLACE FUNCTION reprieve.begin_statement() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
-    depth int;
-    path text := pg_catalog.current_setting('search_path');
+    ignored pg_catalog.int4 := reprieve.enter_statement();
 BEGIN
-    IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-        IF NOT pg_catalog.has_table_privilege(TG_RELID, 'DELETE') THEN
-            RAISE EXCEPTION USING ERRCODE = '42501',
-                MESSAGE = pg_catalog.format('permission denied for table %s', TG_TABLE_NAME);
-        END IF;
-    END IF;
-    depth := CASE WHEN pg_catalog.current_setting('reprieve.depth', true) OPERATOR(pg_catalog.~) '^[0-9]{1,6}$'
-                  THEN pg_catalog.current_setting('reprieve.depth', true)::int ELSE 0 END;
-    IF depth OPERATOR(pg_catalog.<=) 0 THEN
-        depth := 0;
-        PERFORM pg_catalog.set_config('reprieve.deletion', '', true),
-                pg_catalog.set_config('reprieve.statement', '', true), pg_catalog.set_config('reprieve.following', '', true),
-                pg_catalog.set_config('reprieve.role', current_user, true), pg_catalog.set_config('reprieve.path', path, true);
-    END IF;
-    PERFORM pg_catalog.set_config('reprieve.depth', (depth OPERATOR(pg_catalog.+) 1)::text, true);
     RETURN NULL;
 END $$;
 
 -- Ends one deleting statement.
-CREATE OR REPLACE FUNCTION reprieve.end_statement() RETURNS void
+DO $$
+BEGIN
+    IF (SELECT p.prorettype <> 'int4'::regtype FROM pg_catalog.pg_proc p WHERE p.oid = to_regprocedure('reprieve.end_statement()')) THEN
+        DROP FUNCTION reprieve.end_statement();
+    END IF;
+END $$;
+CREATE OR REPLACE FUNCTION reprieve.end_statement() RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     depth int := CASE WHEN current_setting('reprieve.depth', true) ~ '^[0-9]{1,6}$'
                       THEN current_setting('reprieve.depth', true)::int - 1 ELSE 0 END;
+    ignored text;
 BEGIN
     IF depth <= 0 THEN
-        PERFORM set_config('reprieve.deletion', '', true);
+        ignored := set_config('reprieve.deletion', '', true);
     END IF;
-    PERFORM set_config('reprieve.depth', greatest(depth, 0)::text, true);
+    ignored := set_config('reprieve.depth', greatest(depth, 0)::text, true);
+    RETURN depth;
 END $$;
 
--- AFTER STATEMENT of UPDATE OF deleted_at, but for our own statements that follow foreign keys: follows what was marked.
-CREATE OR REPLACE FUNCTION reprieve.after_mark() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Follows what a statement of the client has marked in a table, and ends that statement.
+CREATE OR REPLACE FUNCTION reprieve.follow_marked(relid oid) RETURNS int
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     id bigint := reprieve.open_deletion();
     astray boolean := false;
 BEGIN
     IF id IS NOT NULL THEN
-        PERFORM reprieve.follow(id, TG_RELID);
+        PERFORM reprieve.follow(id, relid);
     END IF;
     -- The id that begin_deletion_v1 gave is still the next one if nothing was counted under it.
     IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
-        EXECUTE format('SELECT EXISTS (SELECT FROM ONLY %s WHERE deletion_id = $1)', reprieve.qualified(TG_RELID))
+        EXECUTE format('SELECT EXISTS (SELECT FROM ONLY %s WHERE deletion_id = $1)', reprieve.qualified(relid))
             INTO astray USING reprieve.next_deletion();
     END IF;
     IF astray THEN
         RAISE EXCEPTION 'the setting reprieve.deletion was changed while rows were being deleted'
             USING ERRCODE = 'RV002', HINT = 'Of the settings reprieve.* only actor, reason and truncate are for clients.';
     END IF;
-    PERFORM reprieve.end_statement();
-    RETURN NULL;
+    RETURN reprieve.end_statement();
 END $$;
 
 -- How the client's columns of a table become graveyard text; `alias` is the row's name in the query.
 CREATE OR REPLACE FUNCTION reprieve.row_sql(relid oid, alias text, OUT columns text[], OUT data_sql text)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
     SELECT coalesce(array_agg(a.attname::text ORDER BY a.attnum), '{}'),
            'ARRAY[' || coalesce(string_agg(
                -- Not a cast to text: that strips char(n). Not IS NULL: a composite of nulls is a value.
                format('CASE WHEN %1$I.%2$I IS DISTINCT FROM NULL THEN format(''%%s'', %1$I.%2$I) END', alias, a.attname),
                ', ' ORDER BY a.attnum), '') || ']::text[]'
+    INTO columns, data_sql
     FROM pg_attribute a
     -- Virtual columns have no value of their own, and a transition table cannot compute one.
     WHERE a.attrelid = row_sql.relid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v'
       AND NOT (a.attname IN ('deleted_at', 'deletion_id')
-               AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = row_sql.relid AND t.mode = 'mark'))
-$$;
+               AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = row_sql.relid AND t.mode = 'mark'));
+END $$;
 
 -- The INSERT that copies rows of `source` to the graveyard; $1 is the open deletion, $2 the cause of live rows.
 -- Tombstones keep the deletion and the time that took them; `tombstone_cause` says why they left the table.

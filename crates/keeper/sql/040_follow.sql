@@ -72,17 +72,19 @@ END $$;
 
 -- Values of columns as a text array, as their types' output functions print them under the settings in force.
 CREATE OR REPLACE FUNCTION reprieve.values_sql(alias text, columns text[]) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT 'ARRAY[' || string_agg(format('CASE WHEN %1$s.%2$I IS DISTINCT FROM NULL THEN format(''%%s'', %1$s.%2$I) END',
-                                         alias, c), ', ' ORDER BY place) || ']::text[]'
-    FROM unnest(columns) WITH ORDINALITY AS u(c, place)
-$$;
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (SELECT 'ARRAY[' || string_agg(format('CASE WHEN %1$s.%2$I IS DISTINCT FROM NULL THEN pg_catalog.format(''%%s'', %1$s.%2$I) END',
+                                                 alias, c), ', ' ORDER BY place) || ']::pg_catalog.text[]'
+            FROM unnest(columns) WITH ORDINALITY AS u(c, place));
+END $$;
 
 -- Which parents `p` are meant: $1 are their places, or NULL for all that deletion $2 has marked.
 CREATE OR REPLACE FUNCTION reprieve.marked_sql(parents tid[]) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE WHEN parents IS NULL THEN 'p.deletion_id OPERATOR(pg_catalog.=) $2' ELSE 'p.ctid OPERATOR(pg_catalog.=) ANY ($1)' END
-$$;
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN CASE WHEN parents IS NULL THEN 'p.deletion_id OPERATOR(pg_catalog.=) $2' ELSE 'p.ctid OPERATOR(pg_catalog.=) ANY ($1)' END;
+END $$;
 
 -- Runs a statement on a child under the search path of the client, as triggers of the child would see it
 -- in a native cascade. Returns the number of rows.
@@ -195,10 +197,11 @@ END $$;
 
 -- The condition under which a row of this table exists for clients.
 CREATE OR REPLACE FUNCTION reprieve.live_sql(relid oid, alias text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE WHEN EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = live_sql.relid AND t.mode = 'mark')
-                THEN alias || '.deleted_at IS NULL' ELSE 'true' END
-$$;
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN CASE WHEN EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = live_sql.relid AND t.mode = 'mark')
+                THEN alias || '.deleted_at IS NULL' ELSE 'true' END;
+END $$;
 
 -- NO ACTION and RESTRICT: raises if a live child refers to one of the rows. NO ACTION is content if
 -- another live row bears the same key.
@@ -233,6 +236,10 @@ DECLARE
     indexed boolean := EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
                                WHERE i.indrelid = link.child AND i.indisvalid AND i.indpred IS NULL AND a.attname = ANY (link.child_columns));
 BEGIN
+    IF first AND indexed AND parents IS NULL THEN
+        EXECUTE format('SELECT reprieve.%I($1)', 'reach_' || link.conoid) INTO taken USING id;
+        RETURN;
+    END IF;
     IF NOT indexed THEN
         PERFORM set_config('enable_nestloop', 'off', true);
     END IF;

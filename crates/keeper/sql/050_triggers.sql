@@ -135,22 +135,40 @@ BEGIN
     END LOOP;
 END $$;
 
--- A trigger function of our own for one table or foreign key. Its text is all qualified. It ends with the types of the
+-- A function of our own for one table or foreign key; `arguments` as in CREATE FUNCTION. Its text ends with the types of the
 -- columns of its tables: where one changes, sessions that have run the function must compile it anew.
 -- random_page_cost: plans are kept. One that was made while a table was tiny must not read all of it for each row later.
-CREATE OR REPLACE FUNCTION reprieve.ensure_function(name text, tables oid[], body text) RETURNS void
+CREATE OR REPLACE FUNCTION reprieve.ensure_function(name text, arguments text, returns text, settings text, tables oid[], body text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    old record;
 BEGIN
     body := body || (SELECT E'\n-- ' || string_agg(format('%s.%s', a.atttypid, a.atttypmod), ' ' ORDER BY u.place, a.attnum)
                      FROM unnest(tables) WITH ORDINALITY AS u(relid, place) JOIN pg_attribute a ON a.attrelid = u.relid
                      WHERE a.attnum > 0 AND NOT a.attisdropped);
-    IF EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'reprieve'::regnamespace AND p.proname = name AND p.prosrc = body
-                 AND 'random_page_cost=0' = ANY (p.proconfig)) THEN
+    settings := settings || ' SET random_page_cost = 0';
+    SELECT p.prosrc, cardinality(p.proconfig) AS settings INTO old FROM pg_proc p
+    WHERE p.pronamespace = 'reprieve'::regnamespace AND p.proname = name;
+    IF old.prosrc = body AND old.settings = (SELECT count(*) FROM regexp_matches(settings, '\mSET\M', 'g')) THEN
         RETURN;
     END IF;
-    EXECUTE format('CREATE OR REPLACE FUNCTION reprieve.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER '
-                   'SET search_path = pg_catalog, pg_temp SET random_page_cost = 0 AS %L', name, body);
-    EXECUTE format('REVOKE ALL ON FUNCTION reprieve.%I() FROM PUBLIC', name);
+    EXECUTE format('CREATE OR REPLACE FUNCTION reprieve.%I(%s) RETURNS %s LANGUAGE plpgsql SECURITY DEFINER %s AS %L',
+                   name, arguments, returns, settings, body);
+    EXECUTE format('REVOKE ALL ON FUNCTION reprieve.%I FROM PUBLIC', name);
+END $$;
+
+-- A trigger function of ours.
+CREATE OR REPLACE FUNCTION reprieve.ensure_function(name text, tables oid[], body text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM reprieve.ensure_function(name, '', 'trigger', 'SET search_path = pg_catalog, pg_temp', tables, body);
+END $$;
+
+-- One that runs with each statement or row of clients, as the keeper but under the client's search path: nothing in it may be looked up there.
+CREATE OR REPLACE FUNCTION reprieve.ensure_lean_function(name text, tables oid[], returns text, body text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM reprieve.ensure_function(name, '', returns, '', tables, body);
 END $$;
 
 -- True if an UPDATE changes one of the columns, byte for byte: not every type has an equality.
@@ -231,20 +249,22 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- A trigger function that is never run: for triggers whose condition is all they are for.
-CREATE OR REPLACE FUNCTION reprieve.never() RETURNS trigger
+-- BEFORE STATEMENT: remembers which kind of statement it is, for the eviction.
+CREATE OR REPLACE FUNCTION reprieve.note_upsert() RETURNS trigger
 LANGUAGE plpgsql AS $$
+DECLARE
+    ignored pg_catalog.text := pg_catalog.set_config('reprieve.upsert', TG_ARGV[0], true);
 BEGIN
     RETURN NULL;
 END $$;
 
 -- Tells the eviction which INSERT it is part of, by the statement triggers that PostgreSQL fires in front of the rows: of an INSERT
 -- with ON CONFLICT DO UPDATE also those for UPDATE. reprieve.upsert is '' for a plain INSERT and for DO NOTHING, 1 for DO UPDATE, 2 where
--- that writes a key column. Each trigger's condition sets it, and is false. A hint only: it chooses a lock.
+-- that writes a key column. A hint only: it chooses a lock.
 CREATE OR REPLACE FUNCTION reprieve.ensure_upsert(relid oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    rest text := 'FOR EACH STATEMENT WHEN (pg_catalog.set_config(''reprieve.upsert'', %L, true) IS NULL) EXECUTE FUNCTION reprieve.never()';
+    rest text := 'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.note_upsert(%L)';
     -- What PostgreSQL takes for key columns when it locks a row.
     keys text := (SELECT string_agg(DISTINCT quote_ident(a.attname), ', ')
                   FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, place), pg_attribute a
@@ -270,20 +290,32 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     target text := reprieve.qualified(relid);
+    looks text := '';
     steps text := '';
     key record;
     watched text[] := '{}';
+    -- Expressions and predicates name functions that a client's search path may not choose.
+    settings text := CASE WHEN EXISTS (SELECT FROM pg_index i WHERE i.indrelid = relid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL))
+                          THEN 'SET search_path = pg_catalog, pg_temp' ELSE '' END;
 BEGIN
     FOR key IN SELECT * FROM reprieve.keys(relid) LOOP
+        looks := looks || format($f$
+    IF %1$s THEN
+        PERFORM FROM ONLY %2$s AS t WHERE %3$s;
+        IF FOUND THEN
+            PERFORM reprieve.%4$I(NEW, TG_OP);
+            RETURN NEW;
+        END IF;
+    END IF;$f$, key.guard, target, key.condition, 'make_way_' || relid);
         steps := steps || format($f$
     IF %1$s THEN
         SELECT bool_or(t.deleted_at IS NULL), bool_or(t.deleted_at IS NULL AND t.xmax::text <> '0'), bool_or(t.deleted_at IS NOT NULL)
         INTO held, touched, buried FROM ONLY %2$s AS t WHERE %3$s;
         IF held IS NOT NULL THEN
-            IF held AND TG_OP = 'INSERT' AND current_setting('reprieve.upsert', true) = '2' THEN
+            IF held AND operation = 'INSERT' AND current_setting('reprieve.upsert', true) = '2' THEN
                 PERFORM FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NULL FOR UPDATE;
                 buried := buried OR NOT FOUND;
-            ELSIF held AND TG_OP = 'INSERT' AND current_setting('reprieve.upsert', true) = '1' THEN
+            ELSIF held AND operation = 'INSERT' AND current_setting('reprieve.upsert', true) = '1' THEN
                 PERFORM FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NULL FOR NO KEY UPDATE;
                 buried := buried OR NOT FOUND;
             ELSIF touched THEN
@@ -303,18 +335,28 @@ BEGIN
         watched := watched || key.columns;
     END LOOP;
     watched := ARRAY(SELECT DISTINCT w FROM unnest(watched) AS w ORDER BY w);
-    PERFORM reprieve.ensure_function('evict_' || relid, ARRAY[relid], format($f$
+    -- A record, not the table's type: on that a DROP TABLE would depend.
+    PERFORM reprieve.ensure_function('make_way_' || relid, 'new record, operation text', 'void', 'SET search_path = pg_catalog, pg_temp', ARRAY[relid], format($f$
 #variable_conflict use_column
 DECLARE
     held boolean;
     touched boolean;
     buried boolean;
+BEGIN%s
+END $f$, steps));
+    PERFORM reprieve.ensure_function('evict_' || relid, '', 'trigger', settings, ARRAY[relid], format($f$
+#variable_conflict use_column
 BEGIN
-    IF TG_OP = 'INSERT' AND (NEW.deleted_at IS NOT NULL OR NEW.deletion_id IS NOT NULL) THEN
-        RAISE EXCEPTION USING ERRCODE = '42601', MESSAGE = 'INSERT has more expressions than target columns';
+    IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
+        IF NEW.deleted_at IS NOT NULL OR NEW.deletion_id IS NOT NULL THEN
+            RAISE EXCEPTION USING ERRCODE = '42601', MESSAGE = 'INSERT has more expressions than target columns';
+        END IF;
+    ELSIF %s THEN
+        RETURN NEW;
     END IF;%s
     RETURN NEW;
-END $f$, steps));
+END $f$, CASE watched WHEN '{}' THEN 'true'
+              ELSE format('OLD.deleted_at IS NOT NULL OR NEW.deleted_at IS NOT NULL OR NOT %s', reprieve.moved_sql(watched)) END, looks));
     PERFORM reprieve.ensure_trigger(relid, '~reprieve_evict', 'BEFORE INSERT',
                                     format('FOR EACH ROW EXECUTE FUNCTION reprieve.%I()', 'evict_' || relid));
     IF watched = '{}' THEN
@@ -323,25 +365,15 @@ END $f$, steps));
         PERFORM reprieve.ensure_upsert(relid);
         PERFORM reprieve.ensure_trigger(relid, '~reprieve_evict_update',
             'BEFORE UPDATE OF ' || (SELECT string_agg(format('%I', w), ', ') FROM unnest(watched) AS w),
-            format('FOR EACH ROW WHEN (OLD.deleted_at IS NULL AND NEW.deleted_at IS NULL AND %s) EXECUTE FUNCTION reprieve.%I()',
-                   reprieve.moved_sql(watched), 'evict_' || relid));
+            format('FOR EACH ROW EXECUTE FUNCTION reprieve.%I()', 'evict_' || relid));
     END IF;
 END $$;
 
 -- All triggers of a marked table but those of its foreign keys.
 CREATE OR REPLACE FUNCTION reprieve.ensure_mark(relid oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    -- Not our own statements that follow foreign keys. Evaluated as whoever updates, and no client is the keeper.
-    theirs text := format($f$CURRENT_USER OPERATOR(pg_catalog.<>) %L::pg_catalog.name OR pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.=) 0
-        OR pg_catalog.current_setting('reprieve.following', true) IS DISTINCT FROM '1'$f$,
-        (SELECT pg_get_userbyid(p.proowner) FROM pg_proc p WHERE p.oid = 'reprieve.after_mark()'::regprocedure));
 BEGIN
-    PERFORM reprieve.ensure_trigger(relid, '~reprieve_begin_mark', 'BEFORE UPDATE OF deleted_at',
-                                    format('FOR EACH STATEMENT WHEN (%s) EXECUTE FUNCTION reprieve.begin_statement()', theirs));
-    PERFORM reprieve.ensure_trigger(relid, '~reprieve_after_mark', 'AFTER UPDATE OF deleted_at',
-                                    format('FOR EACH STATEMENT WHEN (%s) EXECUTE FUNCTION reprieve.after_mark()', theirs));
-    PERFORM reprieve.ensure_evict(relid);
+    PERFORM reprieve.ensure_marked(relid), reprieve.ensure_evict(relid);
 END $$;
 
 -- Parent and child of a foreign key match: p.k = c.f AND ..., with the operators of the constraint.
@@ -415,40 +447,48 @@ BEGIN
         END IF;
         name := 'live_' || link.conoid;
         -- The row itself may be gone again by the time a check runs: deferred, or behind a cascade.
-        PERFORM reprieve.ensure_function(name, ARRAY[link.parent, link.child], format($f$
+        PERFORM reprieve.ensure_function('absent_' || link.conoid, 'new record', 'void', 'SET search_path = pg_catalog, pg_temp',
+                                         ARRAY[link.parent, link.child], format($f$
 BEGIN
-    PERFORM FROM %s p WHERE %s AND p.deleted_at IS NULL FOR KEY SHARE;
-    IF NOT FOUND AND %s THEN
+    IF EXISTS (SELECT FROM %s c WHERE %s AND %s) THEN
         PERFORM reprieve.raise_absent(l, %s) FROM reprieve.links l WHERE l.conoid = %s;
     END IF;
+END $f$, link.child_sql, (SELECT string_agg(format('c.%1$I = NEW.%1$I', c), ' AND ') FROM unnest(link.child_columns) AS c),
+            reprieve.live_sql(link.child, 'c'), reprieve.values_sql('NEW', link.child_columns), link.conoid));
+        PERFORM reprieve.ensure_lean_function(name, ARRAY[link.parent, link.child], 'trigger', format($f$
+BEGIN
+    IF %s AND (TG_OP OPERATOR(pg_catalog.=) 'INSERT' OR %s) THEN
+        PERFORM FROM %s p WHERE %s AND p.deleted_at IS NULL FOR KEY SHARE;
+        IF NOT FOUND THEN
+            PERFORM reprieve.%I(NEW);
+        END IF;
+    END IF;
     RETURN NULL;
-END $f$, link.parent_sql, reprieve.match_sql(link.conoid, 'p', 'NEW'),
-            format('EXISTS (SELECT FROM %s c WHERE %s AND %s)', link.child_sql,
-                (SELECT string_agg(format('c.%1$I = NEW.%1$I', c), ' AND ') FROM unnest(link.child_columns) AS c),
-                reprieve.live_sql(link.child, 'c')),
-            reprieve.values_sql('NEW', link.child_columns), link.conoid));
+END $f$, present, reprieve.moved_sql(link.child_columns), link.parent_sql, reprieve.match_sql(link.conoid, 'p', 'NEW'), 'absent_' || link.conoid));
+        PERFORM reprieve.ensure_trigger(link.child, '~reprieve_' || name || '_update', 'AFTER UPDATE OF ' || child_list,
+            format(CASE WHEN link.is_deferrable THEN '%1$sFOR EACH ROW WHEN ((%2$s) AND (%3$s)) EXECUTE FUNCTION reprieve.%4$I()'
+                        ELSE 'FOR EACH ROW EXECUTE FUNCTION reprieve.%4$I()' END,
+                   timing, reprieve.moved_sql(link.child_columns), present, name));
         IF link.is_deferrable THEN
             PERFORM reprieve.ensure_trigger(link.child, '~reprieve_' || name, 'AFTER INSERT',
                 format('%sFOR EACH ROW WHEN (%s) EXECUTE FUNCTION reprieve.%I()', timing, present, name));
         ELSE
             -- PostgreSQL's own check of each row has locked the parents by now. OFFSET 0: look up parents row by
             -- row; the plan is kept, and one made for a bulk load must not scan the parent for a single row.
-            PERFORM reprieve.ensure_function('all_' || name, ARRAY[link.parent, link.child], format($f$
+            PERFORM reprieve.ensure_lean_function('all_' || name, ARRAY[link.parent, link.child], 'trigger', format($f$
 DECLARE
-    key text[];
+    key pg_catalog.text[];
 BEGIN
     SELECT %s INTO key FROM reprieve_new c, LATERAL (SELECT p.deleted_at FROM %s p WHERE %s OFFSET 0) AS parent
     WHERE parent.deleted_at IS NOT NULL LIMIT 1;
     IF FOUND THEN
-        PERFORM reprieve.raise_absent(l, key) FROM reprieve.links l WHERE l.conoid = %s;
+        PERFORM reprieve.raise_absent(l, key) FROM reprieve.links l WHERE l.conoid OPERATOR(pg_catalog.=) %s::pg_catalog.oid;
     END IF;
     RETURN NULL;
 END $f$, reprieve.values_sql('c', link.child_columns), link.parent_sql, link.match_sql, link.conoid));
             PERFORM reprieve.ensure_trigger(link.child, '~reprieve_' || name, 'AFTER INSERT',
                 format('REFERENCING NEW TABLE AS reprieve_new FOR EACH STATEMENT EXECUTE FUNCTION reprieve.%I()', 'all_' || name));
         END IF;
-        PERFORM reprieve.ensure_trigger(link.child, '~reprieve_' || name || '_update', 'AFTER UPDATE OF ' || child_list,
-            format('%sFOR EACH ROW WHEN ((%s) AND (%s)) EXECUTE FUNCTION reprieve.%I()', timing, reprieve.moved_sql(link.child_columns), present, name));
         -- Or it is about to leave itself, and tombstones that hang on it make way.
         IF link.action IN ('c', 'n', 'd') AND (link.is_deferrable OR link.parent = link.child
                 OR NOT EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.child AND t.mode = 'mark')
@@ -459,6 +499,20 @@ END $f$, reprieve.values_sql('c', link.child_columns), link.parent_sql, link.mat
                 format('FOR EACH ROW WHEN (pg_catalog.current_setting(''reprieve.burying'', true) OPERATOR(pg_catalog.=) ''1'' AND %s)'
                        ' EXECUTE FUNCTION reprieve.stay()', reprieve.live_sql(link.child, 'OLD')));
         END IF;
+    END IF;
+    IF link.action = 'c' AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.parent AND t.mode = 'mark')
+       AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.child AND t.mode = 'mark') THEN
+        -- Marks the children of what a deletion has marked. Clients may not call it.
+        PERFORM reprieve.ensure_function('reach_' || link.conoid, 'id bigint', 'bigint', 'SET search_path = pg_catalog, pg_temp', ARRAY[link.parent, link.child],
+                                         format($f$
+#variable_conflict use_variable
+DECLARE
+    taken bigint;
+BEGIN
+    UPDATE %s c SET deleted_at = now(), deletion_id = id FROM %s p WHERE p.deletion_id = id AND %s AND c.deleted_at IS NULL;
+    GET DIAGNOSTICS taken = ROW_COUNT;
+    RETURN taken;
+END $f$, link.child_sql, link.parent_sql, link.match_sql));
     END IF;
     IF link.action IN ('n', 'd') AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.parent) THEN
         PERFORM reprieve.ensure_trigger(link.parent, '~reprieve_remember_' || link.conoid, 'BEFORE DELETE',
@@ -548,17 +602,23 @@ DECLARE
     link reprieve.links;
     gone record;
     links reprieve.links[] := ARRAY(SELECT r FROM reprieve.read_links(relids) r);
+    touched oid[] := '{}';
 BEGIN
     FOR gone IN SELECT l.conoid, l.parent, l.child FROM reprieve.links l
                 WHERE (relids IS NULL OR l.parent = ANY (relids) OR l.child = ANY (relids)) AND l.conoid <> ALL (ARRAY(SELECT w.conoid FROM unnest(links) AS w)) LOOP
         PERFORM reprieve.drop_link(gone.conoid, gone.parent, gone.child);
         DELETE FROM reprieve.links l WHERE l.conoid = gone.conoid;
+        touched := touched || gone.parent || gone.child;
     END LOOP;
     FOREACH link IN ARRAY links LOOP
         DELETE FROM reprieve.links l WHERE l.conoid = link.conoid AND l IS DISTINCT FROM link;
         INSERT INTO reprieve.links SELECT link.* ON CONFLICT DO NOTHING;
         PERFORM reprieve.ensure_link(link);
+        touched := touched || link.parent || link.child;
     END LOOP;
+    PERFORM reprieve.ensure_marked(t.relid) FROM reprieve.tables t
+      JOIN pg_class c ON c.oid = t.relid
+     WHERE t.mode = 'mark' AND (relids IS NULL OR t.relid = ANY (touched || relids));
 END $$;
 
 -- Drops triggers and functions of a foreign key that is gone or no longer of interest.
@@ -570,11 +630,11 @@ DECLARE
     name text;
 BEGIN
     FOR f IN SELECT p.oid, p.proname FROM pg_proc p WHERE p.pronamespace = 'reprieve'::regnamespace
-             AND p.proname IN ('live_' || conoid, 'all_live_' || conoid, 'unhang_' || conoid, 'still_' || conoid) LOOP
+             AND p.proname IN ('live_' || conoid, 'all_live_' || conoid, 'unhang_' || conoid, 'still_' || conoid, 'absent_' || conoid, 'reach_' || conoid) LOOP
         FOR t IN SELECT g.tgname, g.tgrelid FROM pg_trigger g WHERE g.tgfoid = f.oid AND g.tgparentid = 0 LOOP
             EXECUTE format('DROP TRIGGER %I ON %s', t.tgname, reprieve.qualified(t.tgrelid));
         END LOOP;
-        EXECUTE format('DROP FUNCTION reprieve.%I()', f.proname);
+        EXECUTE format('DROP FUNCTION reprieve.%I', f.proname);
     END LOOP;
     FOREACH name IN ARRAY ARRAY['~reprieve_remember_' || conoid, '~reprieve_lose_' || conoid] LOOP
         IF EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = parent AND g.tgname = name) THEN

@@ -341,7 +341,7 @@ BEGIN
     IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = relid AND attname = 'deletion_id' AND NOT attisdropped) THEN
         EXECUTE format('ALTER TABLE %s DROP COLUMN deleted_at, DROP COLUMN deletion_id', target);
     END IF;
-    EXECUTE format('DROP FUNCTION IF EXISTS reprieve.%I()', 'evict_' || relid);
+    PERFORM reprieve.drop_functions(relid);
     PERFORM reprieve.drop_row_type(relid);
     RETURN moved;
 END $$;

@@ -46,7 +46,7 @@ BEGIN
     FOR item IN SELECT t.relid FROM reprieve.tables t WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = t.relid) LOOP
         PERFORM reprieve.drop_link(l.conoid, l.parent, l.child) FROM reprieve.links l WHERE item.relid IN (l.parent, l.child);
         DELETE FROM reprieve.links l WHERE item.relid IN (l.parent, l.child);
-        EXECUTE format('DROP FUNCTION IF EXISTS reprieve.%I()', 'evict_' || item.relid);
+        PERFORM reprieve.drop_functions(item.relid);
         PERFORM reprieve.drop_row_type(item.relid);
         DELETE FROM reprieve.tables t WHERE t.relid = item.relid;
         forgotten := forgotten + 1;

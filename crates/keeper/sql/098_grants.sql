@@ -5,8 +5,18 @@ REVOKE ALL ON ALL TABLES IN SCHEMA reprieve FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA reprieve FROM PUBLIC;
 GRANT USAGE ON SCHEMA reprieve TO PUBLIC;
 GRANT EXECUTE ON FUNCTION reprieve.session_v1(), reprieve.catalog_v1(), reprieve.after_ddl_v1(),
-    reprieve.begin_deletion_v1(text), reprieve.may_keep_v1(), reprieve.relation_named_v1(text), reprieve.dropped_names(text, text),
+    reprieve.begin_deletion_v1(text), reprieve.enter_statement(), reprieve.may_keep_v1(), reprieve.relation_named_v1(text), reprieve.dropped_names(text, text),
     reprieve.tables_within_v1(text, text), reprieve.to_keep_v1(oid[]), reprieve.keep_v1(oid, text, text) TO PUBLIC;
+
+-- What triggers call that run as the client, see ensure_marked.
+DO $$
+DECLARE
+    f oid;
+BEGIN
+    FOR f IN SELECT p.oid FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'reprieve'::regnamespace AND p.proname ~ '^taken_[0-9]+$' LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO PUBLIC', f::regprocedure);
+    END LOOP;
+END $$;
 
 DO $$
 BEGIN

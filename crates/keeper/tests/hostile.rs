@@ -110,6 +110,81 @@ async fn a_table_is_not_marked_whose_cascade_would_run_code_of_a_lesser_owner() 
         .await;
 }
 
+/// Everything that runs with a client's statement says where its functions, operators and types come from.
+#[tokio::test]
+async fn nothing_is_looked_up_in_the_search_path_of_the_client() {
+    let schema = "CREATE TABLE p(id int PRIMARY KEY, name text UNIQUE, kind varchar(9) COLLATE \"C\" UNIQUE);
+        CREATE TABLE c(id int PRIMARY KEY, p int REFERENCES p ON DELETE CASCADE, q int REFERENCES p DEFERRABLE);
+        CREATE TABLE r(id int PRIMARY KEY, p int REFERENCES p, EXCLUDE USING btree (p WITH =, id WITH =));
+        CREATE TABLE n(id int PRIMARY KEY, p int REFERENCES p ON DELETE SET NULL);
+        INSERT INTO p SELECT n, n, n FROM generate_series(1, 9) AS n;
+        INSERT INTO c SELECT n, 1 + n % 4 FROM generate_series(1, 12) AS n;
+        INSERT INTO r VALUES (1, 9); INSERT INTO n VALUES (1, 1)";
+    let all = [("p", "mark"), ("c", "mark"), ("r", "mark"), ("n", "mark")];
+    let db = database("lookups", schema, &all).await;
+    let lair = "CREATE SCHEMA lair; GRANT USAGE ON SCHEMA lair TO PUBLIC;
+        CREATE FUNCTION lair.caught() RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+            BEGIN IF current_user <> 'lookup' THEN RAISE 'caught as %', current_user; END IF; RETURN NULL; END $$;
+        DO $$
+        DECLARE
+            f record;
+            o text;
+        BEGIN
+            FOR f IN SELECT * FROM (VALUES
+                ('current_setting', 'text, boolean', 'text'), ('current_setting', 'text', 'text'), ('set_config', 'text, text, boolean', 'text'),
+                ('now', '', 'timestamptz'), ('format', 'text, VARIADIC \"any\"', NULL), ('count', 'anyelement', NULL), ('pg_trigger_depth', '', 'int'),
+                ('has_table_privilege', 'oid, text', 'boolean'), ('pg_current_xact_id_if_assigned', '', 'xid8'), ('bool_or', 'boolean', 'boolean'),
+                ('unnest', 'anyarray', NULL), ('current_query', '', 'text'), ('left', 'text, int', 'text')) AS v(name, arguments, result) LOOP
+                IF f.result IS NOT NULL THEN
+                    EXECUTE pg_catalog.format('CREATE FUNCTION lair.%I(%s) RETURNS %s LANGUAGE sql AS $f$ SELECT lair.caught()::%3$s $f$',
+                                              f.name, f.arguments, f.result);
+                END IF;
+            END LOOP;
+            FOR f IN SELECT * FROM (VALUES ('int4', 'int4'), ('int8', 'int8'), ('int8', 'int4'), ('text', 'text'), ('bool', 'bool'), ('oid', 'oid'), ('name', 'name'),
+                                           ('varchar', 'varchar'), ('tid', 'tid'), ('record', 'record')) AS v(l, r) LOOP
+                EXECUTE pg_catalog.format('CREATE FUNCTION lair.lure(%s, %s) RETURNS boolean LANGUAGE plpgsql AS $f$ BEGIN PERFORM lair.caught(); RETURN NULL; END $f$', f.l, f.r);
+                FOREACH o IN ARRAY ARRAY['=', '<>', '>', '<', '<=', '>=', '*<>', '~'] LOOP
+                    EXECUTE pg_catalog.format('CREATE OPERATOR lair.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = lair.lure)', o, f.l, f.r);
+                END LOOP;
+            END LOOP;
+            FOREACH o IN ARRAY ARRAY['text', 'int4', 'int8', 'bool', 'record', 'oid', 'name', 'tid'] LOOP
+                EXECUTE pg_catalog.format('CREATE TYPE lair.%I AS (caught int)', o);
+            END LOOP;
+        END $$";
+    db.run(lair).await;
+    let session = client_of(&db, "lookup").await;
+    session
+        .batch_execute("SET search_path = lair, pg_catalog, public")
+        .await
+        .unwrap();
+    let begin = "pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1('x'))";
+    for statement in [
+        "INSERT INTO p VALUES (10, '10', '10'), (11, '11', '11')".to_owned(),
+        "INSERT INTO c VALUES (20, 10, 10), (21, 10, NULL)".to_owned(),
+        "INSERT INTO p VALUES (10, 'x', 'y') ON CONFLICT (id) DO UPDATE SET name = excluded.name"
+            .to_owned(),
+        "UPDATE p SET name = 'y', kind = 'z' WHERE p.id OPERATOR(pg_catalog.=) 11".to_owned(),
+        "UPDATE c SET p = 11, q = 11 WHERE c.id OPERATOR(pg_catalog.=) 20".to_owned(),
+        format!("UPDATE c SET deleted_at = {begin} WHERE c.id OPERATOR(pg_catalog.=) 21"),
+        format!("UPDATE p SET deleted_at = {begin} WHERE p.id OPERATOR(pg_catalog.=) 1"),
+        "INSERT INTO p VALUES (1, 'again', '1')".to_owned(),
+        "DELETE FROM c WHERE c.id OPERATOR(pg_catalog.=) 20".to_owned(),
+        "INSERT INTO r VALUES (2, 8); INSERT INTO n VALUES (2, 8)".to_owned(),
+    ] {
+        let done = session.batch_execute(&statement).await;
+        assert!(done.is_ok(), "{statement}: {done:?}");
+    }
+    let (code, ..) = failure(
+        &session,
+        &format!("UPDATE p SET deleted_at = {begin} WHERE p.id OPERATOR(pg_catalog.=) 9"),
+    )
+    .await;
+    assert_eq!(code, "23503");
+    let (code, ..) = failure(&session, "INSERT INTO c VALUES (30, 1000)").await;
+    assert_eq!(code, "23503");
+    assert_sound(&db).await;
+}
+
 #[tokio::test]
 async fn a_truncate_too_large_to_keep_is_refused_unless_somebody_insists() {
     let db = database("huge", FAMILY, &[("c", "mark")]).await;
