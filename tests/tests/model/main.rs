@@ -9,7 +9,7 @@ mod operations;
 mod random;
 mod schema;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use operations::{Contents, Operations};
@@ -95,15 +95,59 @@ fn contents(client: &mut Client, schema: &Schema) -> Contents {
         .collect()
 }
 
+/// The errors among the lines of an answer, by state, and everything else.
+fn errors(answer: &[String]) -> (Vec<&str>, Vec<&String>) {
+    let (errors, rest): (Vec<_>, Vec<_>) = answer.iter().partition(|line| line.starts_with("E "));
+    let states = errors.iter().map(|line| &line[2..7]).collect();
+    (states, rest)
+}
+
+/// Both fail, for different ones of several constraints that are violated at once (D29).
+fn names_another(plain: &[String], tried: &[String]) -> bool {
+    let ((one, rest), (two, other)) = (errors(plain), errors(tried));
+    let known = |states: &[&str]| states.len() == 1 && ["23503", "23505"].contains(&states[0]);
+    known(&one) && known(&two) && rest == other
+}
+
+/// One fails with 23503 and the other deletes several rows.
+fn fails_by_order(plain: &[String], tried: &[String]) -> bool {
+    let several = |answer: &[String]| {
+        answer.iter().any(|line| {
+            let tag = line.trim_end_matches("\\x00");
+            let count = tag
+                .strip_prefix("C DELETE ")
+                .or_else(|| tag.strip_prefix("C SELECT "));
+            count
+                .and_then(|count| count.parse().ok())
+                .is_some_and(|count: u32| count > 1)
+        })
+    };
+    let (one, two) = (errors(plain).0, errors(tried).0);
+    one.is_empty() && two == ["23503"] && several(plain)
+        || two.is_empty() && one == ["23503"] && several(tried)
+}
+
 impl World {
-    fn run(&mut self, sql: &str) -> Vec<Message> {
+    /// None where the two cannot be compared any further.
+    fn run(&mut self, sql: &str, order_matters: bool) -> Option<Vec<Message>> {
         self.said.push(sql.to_owned());
         let plain = self.plain.query(sql);
         let tried = self.tried.query(sql);
-        if let Some(difference) = difference(&answer(&plain), &answer(&tried)) {
+        let (one, two) = (answer(&plain), answer(&tried));
+        if let Some(difference) = difference(&one, &two)
+            && !names_another(&one, &two)
+        {
+            if order_matters && fails_by_order(&one, &two) {
+                eprintln!(
+                    "{} ends with statement {}: D29",
+                    self.said[0],
+                    self.said.len()
+                );
+                return None;
+            }
             panic!("{}\n{difference}", self.story());
         }
-        plain
+        Some(plain)
     }
 
     fn story(&self) -> String {
@@ -117,6 +161,9 @@ struct Deleted {
     rows: BTreeMap<(usize, i64), String>,
     pending: Vec<((usize, i64), String)>,
     savepoints: Vec<usize>,
+    /// What was committed at some time. A row that was made and deleted in one transaction may have had a parent
+    /// that never was, under a deferred foreign key: it cannot come back.
+    committed: BTreeSet<(usize, String)>,
 }
 
 impl Deleted {
@@ -133,7 +180,7 @@ impl Deleted {
         gone
     }
 
-    fn follow(&mut self, sql: &str, status: u8) {
+    fn follow(&mut self, sql: &str, status: u8, now: &Contents) {
         match sql {
             "SAVEPOINT s" => self.savepoints.push(self.pending.len()),
             "ROLLBACK TO s" => self
@@ -144,6 +191,10 @@ impl Deleted {
         if status == b'I' {
             self.rows.extend(self.pending.drain(..));
             self.savepoints.clear();
+            for (table, rows) in now.iter().enumerate() {
+                let texts = rows.values().map(|text| (table, text.clone()));
+                self.committed.extend(texts);
+            }
         }
     }
 }
@@ -164,9 +215,10 @@ fn one_session(pair: &Pair, seed: u64) {
         said: vec![format!("-- seed {seed}")],
     };
     for sql in &schema.ddl {
-        world.run(sql);
+        world.run(sql, false);
     }
     pair.settle(&database);
+    let order_matters = schema.order_matters();
     let mut operations = Operations::new(&schema, &mut random, 0);
     let mut deleted = Deleted::default();
     let mut now = contents(&mut world.plain, &schema);
@@ -177,7 +229,9 @@ fn one_session(pair: &Pair, seed: u64) {
         } else {
             operations.next(&now)
         };
-        let reply = world.run(&sql);
+        let Some(reply) = world.run(&sql, order_matters) else {
+            return;
+        };
         failed = status(&reply) == b'E';
         operations.in_transaction = status(&reply) != b'I';
         if failed {
@@ -195,21 +249,14 @@ fn one_session(pair: &Pair, seed: u64) {
                 operations.removed(table, id);
             }
         }
-        deleted.follow(&sql, status(&reply));
+        deleted.follow(&sql, status(&reply), &now);
     }
     if operations.in_transaction {
-        world.run("ROLLBACK");
+        world.run("ROLLBACK", false);
     }
     if pair.proxy().is_some() {
         let live = contents(&mut world.tried, &schema);
-        comes_back(
-            pair,
-            &database,
-            &schema,
-            &world.story(),
-            live,
-            &deleted.rows,
-        );
+        comes_back(pair, &database, &schema, &world.story(), live, &deleted);
     }
     drop(world);
     pair.drop_database(&database);
@@ -222,19 +269,22 @@ fn comes_back(
     schema: &Schema,
     story: &str,
     live: Contents,
-    deleted: &BTreeMap<(usize, i64), String>,
+    deleted: &Deleted,
 ) {
     const CHECK: &str = "SELECT * FROM reprieve.check_v1() WHERE severity <> 'notice'";
     let mut keeper = pair.behind().superuser(database);
     let mut client = Client::connect(&pair.tried(), "clerk", database).expect("connects");
     assert_eq!(keeper.run(CHECK), Vec::<String>::new(), "\n{story}");
     let mut reports = Vec::new();
+    let mut partly = false;
     for id in keeper.run("SELECT id FROM reprieve.deletions ORDER BY id DESC") {
-        let sql = format!("SELECT * FROM reprieve.undelete_deletion_v1({id})");
-        let messages = keeper.query(&sql);
-        if !schema.reuses {
+        let call = format!("SELECT * FROM reprieve.undelete_deletion_v1({id}");
+        let mut messages = keeper.query(&format!("{call})"));
+        if !schema.reuses && messages.iter().any(|message| message.tag == b'E') {
+            partly = true;
+            messages = keeper.query(&format!("{call}, 'nonconflict_only')"));
             let failed = messages.iter().find(|message| message.tag == b'E');
-            assert!(failed.is_none(), "\n{story}\n{sql}: {failed:?}");
+            assert!(failed.is_none(), "\n{story}\n{call}: {failed:?}");
         }
         reports.extend(rows(&messages));
     }
@@ -262,12 +312,23 @@ fn comes_back(
             .collect::<Vec<_>>();
         let list = columns.join(", ");
         let now = client.run(&format!("SELECT {list} FROM {} ORDER BY id", table.name));
+        let is_back = |id: &i64| {
+            let id = id.to_string();
+            now.iter()
+                .any(|line| line.split('|').next() == Some(id.as_str()))
+        };
         let texts = live[place]
             .values()
             .chain(
                 deleted
+                    .rows
                     .iter()
                     .filter(|((at, id), _)| *at == place && !live[place].contains_key(id))
+                    .filter(|((_, id), text)| {
+                        !partly
+                            || is_back(id)
+                            || deleted.committed.contains(&(place, (*text).clone()))
+                    })
                     .map(|(_, text)| text),
             )
             .map(|text| format!("'{text}'"))

@@ -8,6 +8,7 @@ pub struct Reference {
     pub to: usize,
     /// SET NULL or SET DEFAULT: a delete of the parent changes it.
     pub relinks: bool,
+    pub cascades: bool,
 }
 
 pub struct Table {
@@ -81,6 +82,7 @@ impl Schema {
                     column,
                     to,
                     relinks: action.starts_with("SET"),
+                    cascades: action == "CASCADE",
                 });
             }
             ddl.push(format!("CREATE TABLE {name} ({columns})"));
@@ -96,5 +98,19 @@ impl Schema {
             reuses,
             ddl,
         }
+    }
+
+    /// Whether a delete of several rows may fail or not, as the order goes in which PostgreSQL finds them: a child refers to two of
+    /// them, and a cascade from the one takes it along before the other is looked at (D29).
+    pub fn order_matters(&self) -> bool {
+        self.tables.iter().any(|table| {
+            let references = &table.references;
+            references.iter().enumerate().any(|(place, one)| {
+                references
+                    .iter()
+                    .enumerate()
+                    .any(|(other, two)| place != other && one.to == two.to && one.cascades)
+            })
+        })
     }
 }
