@@ -13,6 +13,10 @@ BEGIN
     -- The text it was made from is kept as its comment: catalogs do not give back the same text.
     IF old IS NOT NULL THEN
         IF obj_description(old, 'pg_trigger') = md5(sql) THEN
+            -- DISABLE TRIGGER USER means theirs: a native foreign key goes on as well.
+            IF EXISTS (SELECT FROM pg_trigger t WHERE t.oid = old AND t.tgenabled = 'D') THEN
+                EXECUTE format('ALTER TABLE ONLY %s ENABLE TRIGGER %I', reprieve.qualified(relid), name);
+            END IF;
             RETURN;
         END IF;
         EXECUTE format('DROP TRIGGER %I ON %s', name, reprieve.qualified(relid));

@@ -346,6 +346,29 @@ BEGIN
     RETURN moved;
 END $$;
 
+-- Turns off the triggers of users on a marked table and on those whose tombstones may hang on its own: they have seen those
+-- rows go, or were made after that. Returns the statements that turn them on again.
+CREATE OR REPLACE FUNCTION reprieve.silence(relid oid) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    noisy record;
+    again text := '';
+BEGIN
+    FOR noisy IN
+        WITH RECURSIVE family AS (
+            SELECT silence.relid AS member
+            UNION SELECT l.child FROM family f JOIN reprieve.links l ON l.parent = f.member
+                  JOIN reprieve.tables t ON t.relid = l.child AND t.mode = 'mark')
+        SELECT reprieve.qualified(g.tgrelid) AS name, g.tgname, CASE g.tgenabled WHEN 'R' THEN 'REPLICA ' WHEN 'A' THEN 'ALWAYS ' ELSE '' END AS kind
+        FROM family f JOIN pg_trigger g ON g.tgrelid = f.member JOIN pg_proc p ON p.oid = g.tgfoid
+        WHERE NOT g.tgisinternal AND g.tgenabled <> 'D' AND p.pronamespace <> 'reprieve'::regnamespace
+    LOOP
+        EXECUTE format('ALTER TABLE ONLY %s DISABLE TRIGGER %I', noisy.name, noisy.tgname);
+        again := again || format('ALTER TABLE ONLY %s ENABLE %sTRIGGER %I; ', noisy.name, noisy.kind, noisy.tgname);
+    END LOOP;
+    RETURN again;
+END $$;
+
 -- Deletes tombstones that are in the graveyard already. Their children's tombstones go to the graveyard
 -- first; a self reference is satisfied because all of them go in one statement.
 CREATE OR REPLACE FUNCTION reprieve.drop_tombstones(relid oid) RETURNS void
@@ -353,6 +376,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     link reprieve.links;
     places tid[];
+    again text := reprieve.silence(relid);
 BEGIN
     FOR link IN SELECT l.* FROM reprieve.links l JOIN reprieve.tables t ON t.relid = l.child AND t.mode = 'mark'
                 WHERE l.parent = drop_tombstones.relid AND l.child <> l.parent LOOP
@@ -363,6 +387,7 @@ BEGIN
         END IF;
     END LOOP;
     EXECUTE format('DELETE FROM ONLY %s WHERE deleted_at IS NOT NULL', reprieve.qualified(relid));
+    EXECUTE again;
 END $$;
 
 -- Changes of the catalog that sidecars have yet to be told of. One row each, so that no transaction waits for another.

@@ -3,6 +3,7 @@
 //! The only user of `sqlparser`. The parser tells *where*; nothing is ever printed from its tree.
 
 pub mod admin;
+mod block;
 mod cloak;
 mod constraints;
 mod edits;

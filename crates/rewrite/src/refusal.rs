@@ -63,8 +63,8 @@ const DOCUMENTED: &[Documented] = &[
     Documented {
         code: "R6",
         sqlstate: "0A000",
-        when: "A definition (function body, rule, policy) reads a soft-delete table.",
-        why: "The server would run it later, unseen, without hiding deleted rows.",
+        when: "A definition (function body, rule, policy) reads a soft-delete table, or a DO block reads or writes one.",
+        why: "The server would run it unseen, without hiding deleted rows.",
         instead: "Read the table through a view, which is rewritten when it is created.",
     },
     Documented {
@@ -179,6 +179,22 @@ pub(crate) fn unparsed(table: &str, reason: &str, offset: usize) -> Refusal {
         )),
         hint: Some(
             "Write it in a simpler form, or send it to the database without Reprieve.".into(),
+        ),
+        offset: Some(offset),
+    }
+}
+
+/// R6 of a DO block.
+pub(crate) fn block(table: &str, offset: usize) -> Refusal {
+    Refusal {
+        code: "R6",
+        sqlstate: "0A000",
+        message: format!(
+            "a DO block that reads or writes soft-delete table \"{table}\" is not supported"
+        ),
+        detail: Some("The server would run it without hiding deleted rows.".into()),
+        hint: Some(
+            "Use a view of the table, or a function, which ends the marking of the table when it is created.".into(),
         ),
         offset: Some(offset),
     }

@@ -12,7 +12,7 @@ use crate::lex::{LexError, Lexer, Token, TokenKind, Tokens};
 use crate::parse::{Unparsed, with_statement};
 use crate::plan::{Effect, Plan, Reply, Statement};
 use crate::{ClientEncoding, Edits, Refusal, Scope, refusal, walk};
-use crate::{cloak, constraints};
+use crate::{block, cloak, constraints};
 
 use head::{Head, Verdict};
 
@@ -50,6 +50,8 @@ enum Why {
     /// It names system relations only. What is ours in them is left out where that can be done; it
     /// is sent in any case.
     System,
+    /// A DO block: its code is looked at.
+    Block,
     /// SET CONSTRAINTS by name: it has to reach ours, too.
     Constraints,
 }
@@ -230,6 +232,7 @@ impl<'t> Scanner<'t, '_> {
         let concern = match (head.first_name, head.first_system) {
             (Some(offset), _) if !passes => Some((offset, Why::Rows)),
             (Some(offset), _) if head.names_hidden => Some((offset, Why::Defines)),
+            _ if !self.transparent && head.is_block(self.text) => Some((range.start, Why::Block)),
             (None, Some(offset)) if !passes => Some((offset, Why::System)),
             _ if self.catalog.defers() && head.sets_constraints(self.text) => {
                 Some((range.start, Why::Constraints))
@@ -326,7 +329,7 @@ impl<'t> Scanned<'t> {
     /// at worst, the client's own bytes may be sent as they are.
     pub fn must_be_read(&self) -> bool {
         let is_rows = |concern: &Concern<'_>| match concern.why {
-            Why::Rows | Why::Defines => true,
+            Why::Rows | Why::Defines | Why::Block => true,
             Why::System | Why::Constraints => false,
         };
         self.doubt.is_some() || self.concerns.iter().any(is_rows)
@@ -381,7 +384,7 @@ impl<'t> Scanned<'t> {
         for concern in &self.concerns {
             if let Some(earlier) = concern.after {
                 match concern.why {
-                    Why::System | Why::Constraints => {}
+                    Why::System | Why::Constraints | Why::Block => {}
                     Why::Defines if self.definition(concern, scope).is_ok() => {}
                     Why::Rows | Why::Defines => {
                         return Err(refusal::after_change(concern.offset, earlier));
@@ -450,6 +453,9 @@ impl<'t> Scanned<'t> {
             return self.definition(concern, scope);
         }
         let tokens = self.tokens(range, concern)?;
+        if concern.why == Why::Block {
+            return block::check(&tokens, scope).map(|()| Reply::AsIs);
+        }
         if concern.why == Why::Constraints {
             constraints::add_ours(&tokens, scope, edits);
             return Ok(Reply::AsIs);

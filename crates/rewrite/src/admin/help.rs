@@ -20,8 +20,7 @@ pub(super) const PREVIEW: &str = "PREVIEW DELETE FROM table [WHERE condition] | 
 pub(super) const PREVIEW_DELETE: &str = "PREVIEW DELETE FROM [ONLY] table [AS alias] [USING list] [WHERE condition] [FORMAT table | tree | dot | mermaid]";
 const PREVIEW_UNDELETE: &str = "PREVIEW UNDELETE DELETION n | TRANSACTION x | FROM table [WHERE condition] | SINCE time [UNTIL time] [BY role], each with MODE m";
 pub(super) const REHEARSE: &str = "REHEARSE UNDELETE DELETION n | TRANSACTION x | FROM table [WHERE condition] | SINCE time [UNTIL time] [BY role], each with MODE m";
-pub(super) const PURGE: &str =
-    "PURGE [DRY RUN] [TABLE table | DELETION n] [BEFORE time | OLDER THAN interval] [LIMIT rows]";
+pub(super) const PURGE: &str = "PURGE [DRY RUN] [TABLE table | DELETION n] [BEFORE time | OLDER THAN interval] [LIMIT rows] | PURGE BACKGROUND ON | OFF";
 pub(super) const RETAIN: &str = "RETAIN TABLE table FOR interval | FOREVER | DEFAULT";
 pub(super) const HOLD: &str = "HOLD DELETION n | TABLE table [REASON text]";
 pub(super) const RELEASE: &str = "RELEASE DELETION n | TABLE table";

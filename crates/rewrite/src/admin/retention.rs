@@ -30,6 +30,16 @@ pub(super) fn translate(words: &mut Words<'_, '_>) -> Result<Option<String>, Ref
 
 fn purge(words: &mut Words<'_, '_>) -> Result<String, Refusal> {
     let form = help::PURGE;
+    if words.eat("background") {
+        let enabled = words.eat("on");
+        if !enabled {
+            words.want("off", form)?;
+        }
+        words.end(form)?;
+        return Ok(format!(
+            "SELECT * FROM reprieve.purge_background_v1({enabled})"
+        ));
+    }
     let mut arguments = Vec::new();
     if words.eat("dry") {
         words.want("run", form)?;

@@ -108,7 +108,7 @@ fn show() {
     );
     becomes(
         "SHOW DELETED FROM orders WHERE \"is Test\"",
-        "SELECT * FROM (SELECT b.deleted_at, b.deletion_id, b.buried, (b.row).\"id\", (b.row).\"is Test\" FROM reprieve.buried_v1(NULL::\"public\".\"orders\") b) AS \"orders\" WHERE \"is Test\"",
+        "SELECT * FROM (SELECT b.deleted_at, b.deletion_id, b.buried, (b.row).\"id\", (b.row).\"is Test\", b.other_columns FROM reprieve.deleted_v1(NULL::\"public\".\"orders\") b) AS \"orders\" WHERE \"is Test\"",
     );
     becomes("SHOW clients; HELP", "<Clients>; <Help>");
 }
@@ -155,6 +155,10 @@ fn retention() {
         "SELECT * FROM reprieve.purge_v1(dry_run => true, relation => E'\"orders\"'::pg_catalog.regclass, before => pg_catalog.now() - ('7 days')::pg_catalog.interval, row_budget => 10)",
     );
     becomes("purge", "SELECT * FROM reprieve.purge_v1()");
+    becomes(
+        "PURGE BACKGROUND ON; PURGE BACKGROUND off",
+        "SELECT * FROM reprieve.purge_background_v1(true); SELECT * FROM reprieve.purge_background_v1(false)",
+    );
     becomes(
         "PURGE DELETION 7 BEFORE now()",
         "SELECT * FROM reprieve.purge_v1(deletion => 7, before => (now())::pg_catalog.timestamptz)",

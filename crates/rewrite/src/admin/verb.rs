@@ -258,8 +258,8 @@ fn show_deleted(
     let rest = words.rest();
     let space = if rest.is_empty() { "" } else { " " };
     Ok(format!(
-        "SELECT * FROM (SELECT b.deleted_at, b.deletion_id, b.buried{columns} FROM \
-         reprieve.buried_v1(NULL::{}) b) AS {}{space}{rest}",
+        "SELECT * FROM (SELECT b.deleted_at, b.deletion_id, b.buried{columns}, b.other_columns FROM \
+         reprieve.deleted_v1(NULL::{}) b) AS {}{space}{rest}",
         table.qualified(),
         quote_identifier(&table.name)
     ))

@@ -177,6 +177,14 @@ impl Head {
         words.is(0, "set") && words.is(1, "constraints") && !words.is(2, "all")
     }
 
+    pub fn is_block(&self, text: &[u8]) -> bool {
+        let words = Words {
+            text,
+            first: &self.first,
+        };
+        words.is(0, "do")
+    }
+
     pub fn verdict(&self, text: &[u8]) -> Verdict {
         let words = Words {
             text,
