@@ -76,6 +76,10 @@ const VERBS: &[(&str, &str)] = &[
     ("SHOW REHEARSALS", "reprieve.show_rehearsals"),
     ("PURGE", "reprieve.purge_v1()"),
     (
+        "PURGE BACKGROUND OFF",
+        "reprieve.purge_background_v1(false)",
+    ),
+    (
         "PURGE DRY RUN BEFORE now()",
         "reprieve.purge_v1(before => now(), dry_run => true)",
     ),
@@ -292,6 +296,91 @@ fn a_condition_runs_with_the_callers_rights() {
         assert!(error.starts_with("42501"), "{verb}: {error}");
     }
     assert!(!poor.run("PREVIEW DELETE FROM p").is_empty());
+}
+
+#[test]
+fn sidecars_purge_in_the_background_one_at_a_time_and_survive_each_other() {
+    const ROWS: usize = 3000;
+    let cluster = Cluster::start();
+    let start = || {
+        Proxy::with(
+            cluster.port(),
+            "*.*",
+            &[("REPRIEVE__KEEPER__LEASE_SECONDS", "4")],
+        )
+    };
+    let (first, second) = (start(), start());
+    cluster.create_database("purged");
+    let mut app = first.connect("purged");
+    app.run(&format!(
+        "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY, p_id int REFERENCES p ON DELETE CASCADE);
+         INSERT INTO p SELECT generate_series(1, {ROWS}); INSERT INTO c SELECT i, i FROM generate_series(1, {ROWS}) i"
+    ));
+    let mut other = second.connect("purged");
+    settle(&cluster, "purged");
+    app.run("DELETE FROM p WHERE id % 3 > 0");
+    let mut admin = first.connect_admin("purged");
+    admin.run(
+        "UPDATE reprieve.deletions SET statement_at = statement_at - interval '91 days';
+               INSERT INTO reprieve.settings VALUES ('retention.rows_per_step', '100')",
+    );
+    app.run("DELETE FROM p WHERE id = 3");
+    let receipts = "SELECT coalesce(sum(rows), 0) FROM reprieve.receipts";
+    assert_eq!(
+        admin.value(receipts),
+        "0",
+        "nothing goes unless a DBA wants it"
+    );
+    let mut direct = cluster.superuser("purged");
+    admin.run("PURGE BACKGROUND ON");
+    let mut killed = Some(first);
+    let mut live = ROWS / 3 - 1;
+    let total = 2 * (ROWS / 3 * 2);
+    let patience = std::time::Instant::now();
+    loop {
+        let gone: usize = direct.value(receipts).parse().unwrap();
+        if gone > 300
+            && let Some(proxy) = killed.take()
+        {
+            // Whatever it is at.
+            proxy.signal("KILL");
+        }
+        // Meanwhile an application works, and every foreign key holds.
+        other.run(&format!(
+            "INSERT INTO p VALUES ({id}); INSERT INTO c VALUES ({id}, {id})",
+            id = 10_000 + live
+        ));
+        live += 1;
+        assert_eq!(
+            other.value("SELECT count(*) FROM p JOIN c ON c.p_id = p.id"),
+            live.to_string()
+        );
+        if gone >= total {
+            break;
+        }
+        assert!(
+            patience.elapsed().as_secs() < 120,
+            "{gone} of {total} rows purged"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert_eq!(
+        direct.value(receipts),
+        total.to_string(),
+        "no row was counted twice"
+    );
+    assert_eq!(
+        direct.value("SELECT max(rows) <= 100 FROM reprieve.receipts"),
+        "t"
+    );
+    assert_eq!(
+        direct.value("SELECT sum(rows - restored - discarded) FROM reprieve.deletion_tables"),
+        "2",
+        "the younger deletion stays"
+    );
+    assert_eq!(direct.run("SELECT * FROM reprieve.check_v1()"), [""; 0]);
+    drop(second);
 }
 
 /// What differs from run to run, as docs/admin.md writes it.

@@ -132,7 +132,7 @@ BEGIN
       INTO whole
       FROM jsonb_to_recordset(tried -> 'lines') AS l(table_name text, restored bigint, relinked bigint, skipped bigint, verdict text, detail text)
      WHERE l.table_name <> '(all)';
-    IF failed IS NOT NULL OR (tried ->> 'refused')::bigint > 0 AND mode <> 'nonconflict_only' THEN
+    IF failed IS NOT NULL OR (tried ->> 'refused')::bigint > 0 AND mode NOT IN ('nonconflict_only', 'force') THEN
         whole.verdict := 'REFUSED';
         whole.detail := coalesce(failed, format('%s row(s) cannot come back; MODE nonconflict_only would leave them in the bin', tried ->> 'refused'));
     ELSIF rehearse THEN
@@ -152,7 +152,7 @@ BEGIN
     END IF;
     RETURN QUERY SELECT l.table_name, NULL::text, l.restored, l.relinked, l.skipped, l.verdict, l.detail
       FROM jsonb_to_recordset(tried -> 'lines') AS l(table_name text, restored bigint, relinked bigint, skipped bigint, verdict text, detail text)
-     WHERE l.table_name <> '(all)';
+     WHERE l.table_name <> '(all)' AND whole.verdict <> 'NOTHING';
     RETURN QUERY SELECT l.table_name, l."row", 0::bigint, 0::bigint, 1::bigint, l.verdict, l.detail
       FROM jsonb_to_recordset(tried -> 'blocked') AS l(table_name text, "row" text, verdict text, detail text);
     RETURN QUERY SELECT '(all)', NULL::text, whole.restored, whole.relinked, whole.skipped, whole.verdict, whole.detail;

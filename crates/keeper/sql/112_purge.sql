@@ -172,6 +172,23 @@ BEGIN
     taken := (SELECT jsonb_agg(v.value - 'last') FROM jsonb_each(taken) AS v);
 END $$;
 
+-- One step: a transaction's worth, with its receipt.
+CREATE OR REPLACE FUNCTION reprieve.purge_step(relation oid, deletion bigint, before timestamptz, budget int, OUT taken jsonb, OUT waiting bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    total bigint;
+BEGIN
+    PERFORM set_config('reprieve.reconciling', '1', true);
+    -- A hold waits for the purge, or the purge for the hold.
+    LOCK TABLE reprieve.holds IN SHARE MODE;
+    SELECT p.taken, p.waiting INTO taken, waiting FROM reprieve.purge_some(relation, deletion, before, budget) p;
+    SELECT sum(l.rows) INTO total FROM jsonb_to_recordset(coalesce(taken, '[]')) AS l(rows bigint);
+    IF total > 0 THEN
+        PERFORM reprieve.receipt('purge', total, jsonb_build_object('before', before, 'tables', taken));
+    END IF;
+    PERFORM set_config('reprieve.reconciling', '', true);
+END $$;
+
 -- PURGE [DRY RUN] [TABLE t | DELETION n] [BEFORE time] [LIMIT rows]. One row for each table and one for the whole: MORE (call it
 -- again), DONE, NOTHING, or, of a dry run, WOULD.
 CREATE OR REPLACE FUNCTION reprieve.purge_v1(relation regclass DEFAULT NULL, deletion bigint DEFAULT NULL, before timestamptz DEFAULT NULL,
@@ -192,16 +209,9 @@ BEGIN
         SELECT jsonb_agg(jsonb_build_object('table', u.label, 'deletions', u.n, 'rows', u.rows)) INTO taken
           FROM (SELECT max(d.label) AS label, count(*) AS n, sum(d.rows) AS rows FROM reprieve.due(relation, deletion, before) d GROUP BY d.relid) u;
     ELSE
-        PERFORM set_config('reprieve.reconciling', '1', true);
-        -- A hold waits for the purge, or the purge for the hold.
-        LOCK TABLE reprieve.holds IN SHARE MODE;
-        SELECT p.taken, p.waiting INTO taken, waiting FROM reprieve.purge_some(relation, deletion, before, row_budget) p;
-        PERFORM set_config('reprieve.reconciling', '', true);
+        SELECT p.taken, p.waiting INTO taken, waiting FROM reprieve.purge_step(relation, deletion, before, row_budget) p;
     END IF;
     SELECT coalesce(sum(l.rows), 0) INTO total FROM jsonb_to_recordset(coalesce(taken, '[]')) AS l(rows bigint);
-    IF total > 0 AND NOT dry_run THEN
-        PERFORM reprieve.receipt('purge', total, jsonb_build_object('before', before, 'tables', taken));
-    END IF;
     RETURN QUERY SELECT l."table", l.deletions, l.rows, CASE WHEN dry_run THEN 'WOULD' ELSE 'PURGED' END, ''::text
       FROM jsonb_to_recordset(coalesce(taken, '[]')) AS l("table" text, deletions bigint, rows bigint) ORDER BY 1;
     RETURN QUERY SELECT '(all)', (SELECT count(DISTINCT d.deletion_id) FROM reprieve.due(relation, deletion, before) d), total,
@@ -209,3 +219,29 @@ BEGIN
         CASE WHEN waiting > 0 THEN format('%s row(s) wait: others that are kept hang on them, or somebody else has them', waiting) ELSE '' END;
 END $$;
 
+-- What sidecars call now and then, each call in a transaction of its own. Does nothing unless a DBA has switched it on: setting
+-- retention.purge = on. Of many sidecars one purges at a time. True if there may be more to do. Not for clients: nobody else may execute it.
+CREATE OR REPLACE FUNCTION reprieve.purge_in_background_v1() RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET row_security = off SET jit = off AS $$
+DECLARE
+    budget int := coalesce(reprieve.setting('retention.rows_per_step')::int, 1000);
+    step record;
+BEGIN
+    IF reprieve.setting('retention.purge') IS DISTINCT FROM 'on' OR NOT EXISTS (SELECT FROM reprieve.due(NULL, NULL, NULL) LIMIT 1)
+       OR NOT pg_try_advisory_xact_lock('reprieve.receipts'::regclass::oid::bigint) THEN
+        RETURN false;
+    END IF;
+    SELECT * INTO step FROM reprieve.purge_step(NULL, NULL, NULL, budget);
+    RETURN step.taken IS NOT NULL;
+END $$;
+
+-- PURGE BACKGROUND ON | OFF: whether sidecars purge by themselves.
+CREATE OR REPLACE FUNCTION reprieve.purge_background_v1(enabled boolean) RETURNS TABLE (background text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM reprieve.require_admin('PURGE');
+    INSERT INTO reprieve.settings AS s VALUES ('retention.purge', CASE WHEN enabled THEN 'on' ELSE 'off' END)
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+    INSERT INTO reprieve.acts (verb, target, result) VALUES ('purge background', CASE WHEN enabled THEN 'on' ELSE 'off' END, NULL);
+    RETURN QUERY SELECT reprieve.setting('retention.purge');
+END $$;

@@ -117,6 +117,23 @@ impl Keeper {
         Ok(())
     }
 
+    /// True if a DBA has switched on that sidecars purge deleted rows whose time is over. Cheap.
+    pub async fn is_to_purge(&self) -> Result<bool, KeeperError> {
+        let sql = "SELECT EXISTS (SELECT FROM reprieve.settings WHERE key = 'retention.purge' AND value = 'on') AS wanted";
+        let row = self.row("reading the settings", sql, &[]).await;
+        column(
+            &row.map_err(|error| self.or_not_installed(error))?,
+            "wanted",
+        )
+    }
+
+    /// Purges some rows whose time is over, in one transaction. True if there may be more; false also where another sidecar is at it.
+    pub async fn purge(&self) -> Result<bool, KeeperError> {
+        let sql = "SELECT reprieve.purge_in_background_v1() AS more";
+        let row = self.row("purging", sql, &[]).await;
+        column(&row.map_err(|error| self.or_not_installed(error))?, "more")
+    }
+
     /// A missing schema or function means that nobody installed the keeper.
     pub(crate) fn or_not_installed(&self, error: KeeperError) -> KeeperError {
         match error {

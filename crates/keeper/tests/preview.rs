@@ -1,5 +1,12 @@
 //! PREVIEW DELETE against the deletes themselves, done and rolled back on a plain server.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper of a test that fails must fail the test"
+)]
+
 #[path = "../../reprieve/src/demo/cluster.rs"]
 #[allow(
     dead_code,

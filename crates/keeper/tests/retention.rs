@@ -1,5 +1,12 @@
 //! What is let go in time, what is held, what is erased.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper of a test that fails must fail the test"
+)]
+
 #[path = "../../reprieve/src/demo/cluster.rs"]
 #[allow(
     dead_code,

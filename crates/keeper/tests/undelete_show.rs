@@ -76,6 +76,41 @@ async fn tables_are_shown_with_what_lies_in_them() {
     assert_eq!(code, "42809");
 }
 
+#[tokio::test]
+async fn deleted_rows_are_shown_with_what_no_longer_fits() {
+    let db = database("deleted_shown", FAMILY, &[("p", "mark"), ("c", "bin")]).await;
+    db.run("ALTER TABLE c ADD COLUMN old int; UPDATE c SET old = id")
+        .await;
+    delete(&db, "p", "id = 1").await;
+    db.run("ALTER TABLE c DROP COLUMN old").await;
+    let shown = |table: &str| {
+        format!(
+            "SELECT buried, (\"row\").id, other_columns FROM reprieve.deleted_v1(NULL::{table}) ORDER BY 2, 3::text"
+        )
+    };
+    assert_eq!(db.rows(&shown("p")).await, ["tombstone|1|"]);
+    assert_eq!(
+        db.rows(&shown("c")).await,
+        [
+            "graveyard|3|{\"old\": \"3\"}",
+            "graveyard|6|{\"old\": \"6\"}",
+            "graveyard|9|{\"old\": \"9\"}"
+        ]
+    );
+    // A value that its column does not take any more.
+    db.run("ALTER TABLE c ALTER v TYPE int USING 0").await;
+    assert_eq!(
+        db.rows(&shown("c")).await[0],
+        "graveyard||{\"v\": \"c3\", \"id\": \"3\", \"old\": \"3\", \"p_id\": \"1\"}"
+    );
+    let (code, ..) = failure(
+        &db.session().await,
+        "SELECT * FROM reprieve.deleted_v1(NULL::int)",
+    )
+    .await;
+    assert_eq!(code, "42809");
+}
+
 /// Breaks one thing and expects it to be found; `undo` must make everything sound again.
 async fn finds(db: &support::Database, sabotage: &str, expected: &str, undo: &str) {
     db.run(&format!(

@@ -14,6 +14,7 @@ use std::time::Duration;
 use keeper::{Keeper, KeeperError, Loaded, TableSettings};
 use session::CatalogState;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::databases::{Database, Databases, KeeperSettings};
@@ -25,6 +26,8 @@ const LINGER: Duration = Duration::from_secs(1);
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(60);
 const ENABLE_PAUSE: Duration = Duration::from_secs(30);
+/// Between two steps of a purge.
+const PURGE_PAUSE: Duration = Duration::from_millis(200);
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// While others change the schema all the time, each change rings the bell anyway.
@@ -87,6 +90,7 @@ pub(crate) async fn watch(databases: Weak<Databases>, database: Arc<Database>) {
         followed: None,
         is_behind: false,
         enabling: false,
+        purge: None,
     };
     let mut backoff = BACKOFF_MIN;
     loop {
@@ -159,6 +163,8 @@ struct Watcher {
     is_behind: bool,
     /// `tables.enable` was applied by this process.
     enabling: bool,
+    /// The purge that runs, or the last one.
+    purge: Option<JoinHandle<()>>,
 }
 
 impl Watcher {
@@ -203,6 +209,7 @@ impl Watcher {
         loop {
             if installed.is_some() && looked.elapsed() >= settings.sidecar.lease / 3 {
                 reconcile(&keeper, self.database.name(), settings.sidecar.lease / 3).await?;
+                self.purge(&keeper, settings).await?;
                 looked = Instant::now();
             }
             if announces {
@@ -221,6 +228,24 @@ impl Watcher {
                 }
             }
         }
+    }
+
+    /// Deleted rows whose time is over go in the background, if a DBA wants that.
+    async fn purge(&mut self, keeper: &Keeper, settings: &Arc<KeeperSettings>) -> Result<(), Over> {
+        if self.purge.as_ref().is_some_and(|run| !run.is_finished()) {
+            return Ok(());
+        }
+        let wanted = match timeout(CALL_TIMEOUT, keeper.is_to_purge()).await {
+            Ok(Err(KeeperError::NotInstalled { .. })) => false,
+            Ok(result) => result?,
+            Err(_) => return Err(failed("reading the settings: no answer")),
+        };
+        if wanted {
+            let name = self.database.name().to_owned();
+            let run = purge(Arc::clone(settings), name, self.users.clone());
+            self.purge = Some(tokio::spawn(run));
+        }
+        Ok(())
     }
 
     /// `None`: we may not. Then nothing is enabled here, and clients are served as they are.
@@ -473,6 +498,20 @@ async fn enable(settings: Arc<KeeperSettings>, database: String, users: watch::R
             }
         }
         sleep(ENABLE_PAUSE).await;
+    }
+}
+
+/// Purges step by step, each in a transaction of its own, on a connection of its own: a step waits for locks.
+async fn purge(settings: Arc<KeeperSettings>, database: String, users: watch::Receiver<usize>) {
+    let run = async {
+        let keeper = Keeper::connect(&settings.config, &database).await?;
+        while *users.borrow() > 0 && keeper.purge().await? {
+            sleep(PURGE_PAUSE).await;
+        }
+        Ok::<_, KeeperError>(())
+    };
+    if let Err(error) = run.await {
+        tracing::warn!(database, %error, "purge stopped, it is tried again soon");
     }
 }
 
