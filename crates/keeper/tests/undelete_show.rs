@@ -195,7 +195,7 @@ async fn check_finds_what_was_broken() {
     finds(
         &db,
         "DROP TRIGGER \"~reprieve_capture\" ON c;
-         CREATE TRIGGER \"~reprieve_capture\" AFTER DELETE ON c FOR EACH STATEMENT EXECUTE FUNCTION reprieve.never()",
+         CREATE TRIGGER \"~reprieve_capture\" AFTER DELETE ON c FOR EACH STATEMENT EXECUTE FUNCTION reprieve.stay()",
         "error|triggers that are not as the keeper made them|public.c|1",
         &format!("UPDATE reprieve.tables SET signature = NULL WHERE table_name = 'c' {SEEN}"),
     )
