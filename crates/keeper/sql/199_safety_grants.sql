@@ -22,7 +22,6 @@ BEGIN
             reprieve.show_deletions_v1(timestamptz, timestamptz, text, text, text), reprieve.deletions_per_table_v1(timestamptz, timestamptz, text, text, text),
             reprieve.erase_subject_v1(regclass, text, text[]), reprieve.erase_rows_v1(regclass, oid[], tid[], tid[], text[]), reprieve.erased_v1(bigint),
             reprieve.retention_v1(), reprieve.caution_v1(oid), reprieve.deleted_v1(anyelement), reprieve.purge_background_v1(boolean) TO reprieve_admin;
-        GRANT SELECT ON reprieve.preview_rows, reprieve.preview_kept, reprieve.rehearsals, reprieve.show_rehearsals,
-            reprieve.retention, reprieve.holds, reprieve.receipts, reprieve.show_retention, reprieve.show_holds, reprieve.show_receipts TO reprieve_admin;
+        GRANT SELECT ON ALL TABLES IN SCHEMA reprieve TO reprieve_admin;
     END IF;
 END $$;
