@@ -59,4 +59,5 @@ bench: ## What the proxy costs beside haproxy and pgbouncer, by pgbench, and wha
 	$(CARGO) build --release -p reprieve
 	$(CARGO) build --release -p benches
 	REPRIEVE_BIN=$(CURDIR)/target/release/reprieve target/release/throughput $(ARGS)
+	REPRIEVE_BIN=$(CURDIR)/target/release/reprieve target/release/writes
 	$(CARGO) bench -p benches
