@@ -113,7 +113,10 @@ const KNOWN: [Known; 3] = [
 ];
 
 fn without_line_of_copy(line: &str) -> String {
-    line.replace(r#"W="COPY c, line 1: \"1\\x091\"""#, r#"W="COPY c, line 1""#)
+    line.replace(
+        r#"W="COPY c, line 1: \"1\\x091\"""#,
+        r#"W="COPY c, line 1""#,
+    )
 }
 
 static NOTHING: LazyLock<Bench> = LazyLock::new(|| Bench::start("", Detail::Exact));
