@@ -622,7 +622,7 @@ BEGIN
     END LOOP;
     PERFORM reprieve.ensure_marked(t.relid) FROM reprieve.tables t
       JOIN pg_class c ON c.oid = t.relid
-     WHERE t.mode = 'mark' AND (relids IS NULL OR t.relid = ANY (touched || relids));
+     WHERE t.mode = 'mark' AND t.signature IS DISTINCT FROM 'preparing' AND (relids IS NULL OR t.relid = ANY (touched || relids));
 END $$;
 
 -- Drops triggers and functions of a foreign key that is gone or no longer of interest.

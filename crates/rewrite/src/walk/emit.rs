@@ -86,10 +86,7 @@ impl Walk<'_> {
             Place::On(_) => self.key_of(id).is_some(),
             Place::Wrap | Place::Nowhere => false,
         };
-        // A name alone may be that of a column of something else, if its columns are not known.
-        let mut rows = entry.uses.whole_row.iter();
-        let is_row = rows.all(|row| row.certain);
-        is_there && is_row && entry.uses.hidden.is_none() && !entry.aliases_reach_ours()
+        is_there && entry.uses.hidden.is_none() && !entry.aliases_reach_ours()
     }
 
     fn wrap(&mut self, entry: EntryId, why: &str) -> Result<(), Refusal> {

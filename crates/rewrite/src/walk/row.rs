@@ -10,8 +10,8 @@ use crate::Refusal;
 use crate::keyword::{self, Category};
 use crate::lex::TokenKind;
 
-use super::Walk;
 use super::tree::{EntryId, EntryKind, Level, Place, WholeRow};
+use super::{Walk, refuse};
 
 impl Walk<'_> {
     /// Whole rows get the type that the client knows, or stand where they are used as a row of the visible columns.
@@ -25,7 +25,11 @@ impl Walk<'_> {
             let rows = entry.uses.whole_row.clone();
             if in_place {
                 for row in rows {
-                    self.emit_row(id, row.tokens)?;
+                    if row.certain {
+                        self.emit_row(id, row.tokens)?;
+                    } else {
+                        self.emit_row_or_column(id, row.tokens)?;
+                    }
                 }
             } else if self.wrapped[id] && self.can_cast(id) {
                 for row in rows {
@@ -197,6 +201,31 @@ impl Walk<'_> {
             (None, false) if entry.kind == EntryKind::Source => self.typed(id, &row(""))?,
             (None, _) => row(""),
         };
+        self.replace(tokens, &text);
+        Ok(())
+    }
+
+    /// A name alone that may also be that of a column of something whose columns are not known. PostgreSQL looks for columns on all
+    /// levels before it looks for tables, so within a subquery whose only table bears this name it finds either what it
+    /// would have found, or that row. Without a cast, which the column might not survive.
+    fn emit_row_or_column(&mut self, id: EntryId, tokens: Range<usize>) -> Result<(), Refusal> {
+        let entry = &self.entries[id];
+        let name = entry.exposed.as_deref().unwrap_or_default();
+        let is_part = self.field_of(id, &tokens).is_some() || self.star_of(&tokens).is_some();
+        if is_part || !self.is_there(id) || entry.has_visible(name) {
+            return match &entry.table {
+                Some(table) => Err(refuse::cannot_wrap(
+                    self.outline.tokens,
+                    tokens.start,
+                    table,
+                    "its whole row may be meant",
+                    "but the name may also be that of a column of another relation",
+                )),
+                None => Err(self.unread(tokens.start)),
+            };
+        }
+        let (list, name) = (self.column_list(entry)?, quote_identifier(name));
+        let text = format!("(SELECT {name} FROM (SELECT {list}) AS {name})");
         self.replace(tokens, &text);
         Ok(())
     }

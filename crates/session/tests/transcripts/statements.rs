@@ -322,7 +322,7 @@ fn verbs_of_the_admin_port_become_calls() {
             S Row x | Complete SELECT 1 | Row 1 | Complete SELECT 1 | Ready I
               < Row x | Complete SELECT 1 | Row 1 | Complete SELECT 1 | Ready I
             C Parse - SHOW DELETED FROM t WHERE id = $1 | Bind - - | Execute - | Sync
-              > Parse - SELECT * FROM (SELECT b.deleted_at, b.deletion_id, b.buried, (b.row)."id", (b.row)."name" FROM reprieve.buried_v1(NULL::"public"."t") b) AS "t" WHERE id = $1 | Bind - - | Execute - | Sync
+              > Parse - SELECT * FROM (SELECT b.deleted_at, b.deletion_id, b.buried, (b.row)."id", (b.row)."name", b.other_columns FROM reprieve.deleted_v1(NULL::"public"."t") b) AS "t" WHERE id = $1 | Bind - - | Execute - | Sync
             S Parsed | Bound | Complete SELECT 0 | Ready I
               < Parsed | Bound | Complete SELECT 0 | Ready I
             C Query UNDELETE NONSENSE
