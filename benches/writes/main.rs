@@ -141,7 +141,14 @@ fn main() {
         }
         if place.database == "kept" {
             let mut admin = everything.connect_admin(place.database);
-            for table in ["customers", "orders", "payments", "refunds", "audit_logs"] {
+            for table in [
+                "posts",
+                "customers",
+                "orders",
+                "payments",
+                "refunds",
+                "audit_logs",
+            ] {
                 admin.run(&format!("ENABLE SOFT DELETE ON {table}"));
             }
             settle(&cluster, place.database);
