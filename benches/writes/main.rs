@@ -23,8 +23,8 @@ const TABLES: &str = "
                         title text, words int);
     CREATE INDEX ON posts (author_id);
     CREATE TABLE loaded (id int PRIMARY KEY, author_id int REFERENCES authors ON DELETE CASCADE, title text);
-    INSERT INTO authors SELECT n, 'author ' || n, n || '@example.org' FROM generate_series(1, 20000) AS n;
-    INSERT INTO posts (author_id, title, words) SELECT 1 + n % 20000, 'title ' || n, n FROM generate_series(1, 400000) AS n";
+    INSERT INTO authors SELECT n, 'author ' || n, n || '@example.org' FROM generate_series(1, 200000) AS n;
+    INSERT INTO posts (author_id, title, words) SELECT 1 + n % 200000, 'title ' || n, n FROM generate_series(1, 400000) AS n";
 
 /// Name and pgbench script of each statement.
 const STATEMENTS: [(&str, &str); 7] = [
@@ -34,7 +34,7 @@ const STATEMENTS: [(&str, &str); 7] = [
     ),
     (
         "INSERT a row with two unique keys",
-        "\\set i random(20001, 2000000000)\nINSERT INTO authors VALUES (:i, 'nobody', :i || '@example.net') ON CONFLICT DO NOTHING;\n",
+        "\\set i random(200001, 2000000000)\nINSERT INTO authors VALUES (:i, 'nobody', :i || '@example.net') ON CONFLICT DO NOTHING;\n",
     ),
     (
         "INSERT ... ON CONFLICT DO UPDATE",
@@ -53,8 +53,8 @@ const STATEMENTS: [(&str, &str); 7] = [
         "\\set i random(200001, 400000)\nDELETE FROM posts WHERE id = :i;\n",
     ),
     (
-        "DELETE of a row with 20 children",
-        "\\set i random(10001, 20000)\nDELETE FROM authors WHERE id = :i;\n",
+        "DELETE of a row with two children",
+        "\\set i random(10001, 200000)\nDELETE FROM authors WHERE id = :i;\n",
     ),
 ];
 
