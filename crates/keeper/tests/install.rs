@@ -34,6 +34,41 @@ async fn install_is_idempotent_and_versioned() {
     assert_same_lines(&before, &database.dump_schema());
 }
 
+/// Clients go on deleting behind an install over an older keeper, and behind one over the same.
+#[tokio::test]
+async fn tables_of_an_older_keeper_are_taken_over() {
+    let database = Database::new("older").await;
+    let mut keeper = database.keeper().await;
+    keeper.install().await.unwrap();
+    database
+        .run(
+            "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 3);
+             SELECT * FROM reprieve.enable_v1('t', 'mark'); SELECT reprieve.advance_v1();
+             CREATE ROLE older_app LOGIN; GRANT ALL ON t TO older_app",
+        )
+        .await;
+    let client = database.session_as("older_app").await;
+    for (id, older) in [(1, true), (2, false)] {
+        if older {
+            database
+                .run(
+                    "DO $$ BEGIN EXECUTE format('DROP FUNCTION reprieve.%I(bigint)', 'count_' || 't'::regclass::oid); END $$;
+                     DROP TRIGGER \"~reprieve_after_mark\" ON t; UPDATE reprieve.settings SET value = '3' WHERE key = 'keeper_version'",
+                )
+                .await;
+        }
+        keeper.install().await.unwrap();
+        let delete = format!(
+            "UPDATE t SET deleted_at = now(), deletion_id = (SELECT reprieve.begin_deletion_v1('x')) WHERE id = {id}"
+        );
+        client.batch_execute(&delete).await.unwrap();
+        let counted = "SELECT sum(rows)::text FROM reprieve.deletion_tables";
+        assert_eq!(database.value(counted).await, id.to_string());
+    }
+    let findings = "SELECT count(*)::text FROM reprieve.check_v1()";
+    assert_eq!(database.value(findings).await, "0");
+}
+
 #[tokio::test]
 async fn a_newer_keeper_is_left_alone() {
     let database = Database::new("newer").await;
