@@ -246,7 +246,8 @@ BEGIN
 END $$;
 
 -- BEFORE ROW of what a native referential action does to a live row while tombstones are buried. It refers to the tombstone's key
--- before the row is there that evicts the tombstone: a deferred foreign key, or rows of one statement that refer to each other.
+-- before the row is there that evicts the tombstone (a deferred foreign key, or rows of one statement that refer to each other), or it
+-- is about to leave itself, and tombstones that hang on it make way.
 CREATE OR REPLACE FUNCTION reprieve.stay() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -493,11 +494,7 @@ END $f$, reprieve.values_sql('c', link.child_columns), link.parent_sql, link.mat
             PERFORM reprieve.ensure_trigger(link.child, '~reprieve_' || name, 'AFTER INSERT',
                 format('REFERENCING NEW TABLE AS reprieve_new FOR EACH STATEMENT EXECUTE FUNCTION reprieve.%I()', 'all_' || name));
         END IF;
-        -- Or it is about to leave itself, and tombstones that hang on it make way.
-        IF link.action IN ('c', 'n', 'd') AND (link.is_deferrable OR link.parent = link.child
-                OR NOT EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.child AND t.mode = 'mark')
-                   AND EXISTS (SELECT FROM reprieve.read_links(ARRAY[link.child]) k JOIN reprieve.tables t ON t.relid = k.child
-                               WHERE t.mode = 'mark' AND k.parent = link.child)) THEN
+        IF link.action IN ('c', 'n', 'd') THEN
             PERFORM reprieve.ensure_trigger(link.child, '~reprieve_stay_' || link.conoid,
                 CASE link.action WHEN 'c' THEN 'BEFORE DELETE' ELSE 'BEFORE UPDATE OF ' || child_list END,
                 format('FOR EACH ROW WHEN (pg_catalog.current_setting(''reprieve.burying'', true) OPERATOR(pg_catalog.=) ''1'' AND %s)'
