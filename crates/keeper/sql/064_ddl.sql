@@ -265,9 +265,13 @@ DECLARE
     kind text := '\m' || replace(lower(tg_tag), ' ', '\s+(?:(?:or\s+replace|unique)\s+)?') || CASE WHEN tg_tag ~ 'RULE|POLICY' THEN '.*' ELSE '[^;]*' END;
     text text := coalesce((SELECT string_agg(m[1], ' ') FROM regexp_matches(lower(current_query()), '(' || kind || ')', 'g') AS m), lower(current_query()));
     alters boolean := tg_tag = 'ALTER TABLE';
+    -- A column of the client's that bears the name of one of ours.
+    names_ours boolean := text ~ '\m(deleted_at|deletion_id)\M';
     -- Once an index runs a user's code, tombstones cannot be read any more without running it as the keeper.
-    unmarks boolean := CASE tg_tag WHEN 'ALTER TABLE' THEN text ~ '\m(attach|inherit)\M' OR text ~ '\mexclude\M' AND reprieve.untrusted_in(text)
-                                   WHEN 'CREATE TABLE' THEN text ~ '\minherits\M' WHEN 'CREATE INDEX' THEN reprieve.untrusted_in(text) ELSE true END;
+    unmarks boolean := CASE tg_tag WHEN 'ALTER TABLE' THEN names_ours OR text ~ '\m(attach|inherit)\M'
+                                                           OR text ~ '\mexclude\M' AND reprieve.untrusted_in(text)
+                                   WHEN 'CREATE TABLE' THEN text ~ '\minherits\M' OR names_ours AND text ~ '\mlike\M'
+                                   WHEN 'CREATE INDEX' THEN reprieve.untrusted_in(text) ELSE true END;
     columns boolean := alters AND text ~ '\m(type|drop)\M';
     judges boolean := alters AND text ~ '\m(unique|primary|check|null|references|exclude|validate|enforced|type)\M'
                       OR tg_tag = 'CREATE INDEX' AND text ~ '\munique\M';
