@@ -263,10 +263,11 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET clie
 DECLARE
     -- Of a text with several statements those of this kind. Rules and policies may contain semicolons.
     kind text := '\m' || replace(lower(tg_tag), ' ', '\s+(?:(?:or\s+replace|unique)\s+)?') || CASE WHEN tg_tag ~ 'RULE|POLICY' THEN '.*' ELSE '[^;]*' END;
-    text text := coalesce((SELECT string_agg(m[1], ' ') FROM regexp_matches(lower(current_query()), '(' || kind || ')', 'g') AS m), lower(current_query()));
+    command text := (SELECT string_agg(m[1], ' ') FROM regexp_matches(lower(current_query()), '(' || kind || ')', 'g') AS m);
+    text text := coalesce(command, lower(current_query()));
     alters boolean := tg_tag = 'ALTER TABLE';
     -- A column of the client's that bears the name of one of ours.
-    names_ours boolean := text ~ '\m(deleted_at|deletion_id)\M';
+    names_ours boolean := coalesce(command, '') ~ '\m(deleted_at|deletion_id)\M';
     -- Once an index runs a user's code, tombstones cannot be read any more without running it as the keeper.
     unmarks boolean := CASE tg_tag WHEN 'ALTER TABLE' THEN names_ours OR text ~ '\m(attach|inherit)\M'
                                                            OR text ~ '\mexclude\M' AND reprieve.untrusted_in(text)

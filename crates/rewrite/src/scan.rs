@@ -35,6 +35,8 @@ struct Concern<'t> {
     offset: usize,
     /// Start of an earlier statement of the text that may change what names mean here.
     after: Option<usize>,
+    /// Start of an earlier statement of the text that may end the marking of a table.
+    after_definition: Option<usize>,
     why: Why,
     /// Its tokens; `None` where so many went by before it was known to concern us that they were
     /// not kept.
@@ -88,6 +90,7 @@ pub fn scan<'t>(
         },
         head: Head::default(),
         unsettled: None,
+        defined: None,
         tokens: catalog
             .cloaks()
             .then(|| Tokens::none(text, standard_conforming_strings)),
@@ -115,6 +118,8 @@ struct Scanner<'t, 'c> {
     head: Head,
     /// The first statement that may change what the names behind it mean.
     unsettled: Option<usize>,
+    /// Start of the first statement that may end the marking of a table.
+    defined: Option<usize>,
     /// Those of the statement so far, while it is worth while to keep them.
     tokens: Option<Tokens<'t>>,
 }
@@ -244,6 +249,7 @@ impl<'t> Scanner<'t, '_> {
                 statement: self.found.statements.len(),
                 offset,
                 after: self.unsettled,
+                after_definition: self.defined,
                 why,
                 tokens: self.tokens.take(),
             });
@@ -258,6 +264,9 @@ impl<'t> Scanner<'t, '_> {
         }
         if unsettles.applies(head.first_name.is_some()) {
             self.unsettled.get_or_insert(range.start);
+        }
+        if head.may_end_marking(self.text) {
+            self.defined.get_or_insert(range.start);
         }
         self.found.statements.push(Statement {
             range,
@@ -333,6 +342,18 @@ impl<'t> Scanned<'t> {
             Why::System | Why::Constraints => false,
         };
         self.doubt.is_some() || self.concerns.iter().any(is_rows)
+    }
+
+    /// The first statement about rows of a marked table that follows a definition which may end the marking of one: what to
+    /// send is better decided when that is done. With it the refusal where nobody can wait for that.
+    pub fn behind_definition(&self) -> Option<(usize, Refusal)> {
+        self.concerns.iter().find_map(|concern| match concern.why {
+            Why::Rows | Why::Defines => {
+                let refusal = refusal::after_change(concern.offset, concern.after_definition?);
+                Some((concern.statement, refusal))
+            }
+            Why::Block | Why::System | Why::Constraints => None,
+        })
     }
 
     /// In order, empty ones left out. Replies are only known from the plan where there is a concern.

@@ -12,7 +12,7 @@ use wire::{HEADER_BYTES, Header, Malformed, Sender, build};
 
 use crate::betrayals::find;
 use crate::cache::Planned;
-use crate::judge::{Judgement, Plain};
+use crate::judge::{Judgement, Plain, Refused};
 use crate::queue::{Entry, Kind};
 use crate::session::{Ended, Hold, Out, Phase, Rest, Session, Wish, pass, violation};
 use crate::statements::{Prepared, Undo};
@@ -264,7 +264,7 @@ impl Session {
         Step::Done
     }
 
-    fn on_query(
+    pub(crate) fn on_query(
         &mut self,
         header: Header,
         input: &mut BytesMut,
@@ -285,10 +285,25 @@ impl Session {
                 Judgement::Refused(refusals::too_long(header.body, self.statement_bytes_max).into())
             }
         };
-        let entry = Entry::new(Kind::Query);
+        let entry = Entry::new(Kind::Query).before(self.sent_before());
         match judgement {
             Judgement::Wait => return Ok(Step::Stay),
             Judgement::Again => return Ok(Step::Done),
+            Judgement::Refused(Refused {
+                cut: Some((cut, statements)),
+                ..
+            }) => {
+                if !self.is_drained() {
+                    self.drain(Wish::LookAgain, out)?;
+                    return Ok(if self.reads_client() {
+                        Step::Done
+                    } else {
+                        Step::Stay
+                    });
+                }
+                self.send_in_parts(&cut, statements, header, input, out)?;
+                return Ok(Step::Done);
+            }
             Judgement::Refused(refusal) => {
                 self.host.observe(Observation::Statement);
                 self.refuse(Kind::Query, refusal, header, input, out);

@@ -13,6 +13,7 @@ use wire::backend::TransactionStatus;
 use wire::build::TooLong;
 
 use crate::cache::{Flags, Planned};
+use crate::parts;
 use crate::reading::{self, Reading};
 use crate::session::{Ended, Out, Session, Wish};
 use crate::statements::Prepared;
@@ -40,6 +41,8 @@ pub(crate) struct Refused {
     pub refusal: Arc<Refusal>,
     /// The server is asked first whether it would take the statement at all.
     pub attempt: Option<Attempt>,
+    /// A Query need not be refused, if it is sent in two parts, and of how many statements it is.
+    pub cut: Option<(Cut, usize)>,
 }
 
 /// A statement that the server parses and analyses, but does not run, before we refuse it.
@@ -51,11 +54,23 @@ pub(crate) struct Attempt {
     pub names_differ: bool,
 }
 
+/// Where a Query of several statements can be cut, so that what is refused can be read by what is known then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// Byte at which the rest begins.
+    pub at: usize,
+    /// Its first statement.
+    pub index: usize,
+    /// BEGIN and COMMIT of ours must be put around the whole.
+    pub wraps: bool,
+}
+
 impl From<Arc<Refusal>> for Refused {
     fn from(refusal: Arc<Refusal>) -> Self {
         Self {
             refusal,
             attempt: None,
+            cut: None,
         }
     }
 }
@@ -176,6 +191,7 @@ impl Session {
         Some(Refused {
             attempt: reading.attempt(&refusal),
             refusal,
+            cut: None,
         })
     }
 
@@ -200,6 +216,15 @@ impl Session {
         if is_failed && !self.is_drained() {
             return self.wait_for(Wish::LookAgain, out);
         }
+        if let Some((index, refusal)) = reading.scanned.behind_definition()
+            && let Some(cut) = self.cut(reading, Some(index))
+        {
+            return Ok(Judgement::Refused(Refused {
+                attempt: reading.attempt(&refusal),
+                refusal: Arc::new(refusal),
+                cut: Some(cut),
+            }));
+        }
         let goes_on = reading.ends_transaction_within();
         // Behind the end of a transaction names may mean something else than now, and in a failed
         // one nobody can be asked.
@@ -208,9 +233,10 @@ impl Session {
             if !reading.scanned.must_be_read() {
                 return Ok(Judgement::Untouched(reading.untouched(catalog)));
             }
-            return Ok(Judgement::Refused(
-                refusals::behind_transaction_end().into(),
-            ));
+            return Ok(Judgement::Refused(Refused {
+                cut: self.cut(reading, reading.behind_transaction_end()),
+                ..refusals::behind_transaction_end().into()
+            }));
         }
         if is_failed && !goes_on {
             // It cannot run: the server answers 25P02, as it should.
@@ -222,11 +248,18 @@ impl Session {
         Ok(match reading.plan(catalog, &path, &*self.host) {
             Err(refusal) => Judgement::Refused(Refused {
                 attempt: reading.attempt(&refusal),
+                cut: self.cut(reading, reading.behind_change(&refusal)),
                 refusal,
             }),
             Ok(planned) if planned.sent.is_some() => Judgement::Changed(planned),
             Ok(planned) => Judgement::Untouched(Some(planned)),
         })
+    }
+
+    /// Where a text may be cut in front of its statement `wanted`, or of an earlier one.
+    fn cut(&self, reading: &Reading<'_>, wanted: Option<usize>) -> Option<(Cut, usize)> {
+        let cut = parts::cut(reading, wanted?, self.status).filter(|_| !self.unsynced)?;
+        Some((cut, reading.scanned.statements().len()))
     }
 
     pub(crate) fn wait_for(&mut self, wish: Wish, out: &mut Out) -> Result<Judgement, Ended> {

@@ -82,6 +82,26 @@ impl<'t> Reading<'t> {
         ends_transaction_within(self.scanned.statements())
     }
 
+    /// The statement behind the first one that ends a transaction.
+    pub fn behind_transaction_end(&self) -> Option<usize> {
+        let statements = self.scanned.statements();
+        let ends = |statement: &Statement| {
+            matches!(statement.effect, Effect::End | Effect::RollbackTo)
+        };
+        statements.iter().position(ends).map(|index| index + 1)
+    }
+
+    /// The statement that was refused because an earlier one may change what its names mean.
+    pub fn behind_change(&self, refusal: &Refusal) -> Option<usize> {
+        let offset = refusal
+            .offset
+            .filter(|_| refusal.code == BEHIND_CHANGE)?;
+        self.scanned
+            .statements()
+            .iter()
+            .rposition(|statement| statement.range.start <= offset)
+    }
+
     /// What the server is asked before a statement of this text is refused. `None`: the text cannot
     /// be cut into statements as the server does, or nobody knows which one it is.
     pub fn attempt(&self, refusal: &Refusal) -> Option<Attempt> {

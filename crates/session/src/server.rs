@@ -51,6 +51,7 @@ impl Session {
         }
         if self.is_drained() {
             self.on_drained(out)?;
+            self.advance_parts(out)?;
             if self.leaving && !self.is_injecting() {
                 return Err(Ended::ClientLeft);
             }
@@ -297,16 +298,21 @@ impl Session {
         let rows = tag
             .strip_prefix(b"UPDATE ")
             .filter(|_| reply == Reply::Delete);
-        let Some(rows) = rows else {
+        let is_kept = kind == Kind::Query && self.keeps_complete(index + 1);
+        if rows.is_none() && !is_kept {
             return Ok(Fate::Pass);
-        };
+        }
         // Drivers compare the tag to count lost updates.
+        let shown = rows.map(|rows| [b"DELETE ", rows].concat());
         let mut frame = BytesMut::new();
-        let built = build::command_complete(&mut frame, &[b"DELETE ", rows].concat());
-        Ok(if built.is_ok() {
-            Fate::Replaced(frame)
-        } else {
-            Fate::Pass
+        let built = build::command_complete(&mut frame, shown.as_deref().unwrap_or(tag));
+        Ok(match built {
+            Ok(()) if is_kept => {
+                self.keep_complete(frame);
+                Fate::Drop
+            }
+            Ok(()) => Fate::Replaced(frame),
+            Err(_) => Fate::Pass,
         })
     }
 
@@ -341,6 +347,8 @@ impl Session {
             Some(_) => self.translate(&mut fields),
             None => false,
         };
+        let before = self.queue.head().map_or(0, |entry| entry.before);
+        let changed = shift_position(&mut fields, before) || changed;
         self.fail_head();
         if !changed {
             return Ok(Fate::Pass);
@@ -387,7 +395,7 @@ impl Session {
     }
 
     /// Makes a message of the server one about the client's own text. False if it is already.
-    fn translate(&mut self, fields: &mut Fields<'_>) -> bool {
+    pub(crate) fn translate(&mut self, fields: &mut Fields<'_>) -> bool {
         if !self.is_installed() {
             return false;
         }
@@ -424,6 +432,7 @@ impl Session {
     /// The message at the head has failed.
     fn fail_head(&mut self) {
         self.copy_in = false;
+        self.fail_parts();
         let Some(head) = self.queue.head() else {
             return;
         };
@@ -467,10 +476,17 @@ impl Session {
             self.scope.settle();
             self.statements.close_all_if(self.queue.is_empty());
         }
+        if self.parts.is_some() && !self.has_waiting_parts() && self.end_parts(out) {
+            return Ok(Fate::Drop);
+        }
         if self.port_follows() && self.queue.is_empty() && self.after_ready(out) {
             return Ok(Fate::Drop);
         }
-        Ok(Fate::Pass)
+        Ok(if self.has_waiting_parts() {
+            Fate::Drop
+        } else {
+            Fate::Pass
+        })
     }
 
     fn port_follows(&self) -> bool {
@@ -478,7 +494,7 @@ impl Session {
     }
 
     /// Follows schema changes before the client hears that they are done. True if it has to wait.
-    fn after_ready(&mut self, out: &mut Out) -> bool {
+    pub(crate) fn after_ready(&mut self, out: &mut Out) -> bool {
         let rolled_back = std::mem::take(&mut self.changes.rolled_back);
         if self.status != TransactionStatus::InTransaction {
             self.changes.constraints.clear();
@@ -517,6 +533,20 @@ impl Session {
         self.withheld_ready = true;
         self.ask(Request::ReloadCatalog);
         true
+    }
+}
+
+/// A position in a part of the client's text becomes one in the whole. False if there is nothing to change.
+fn shift_position(fields: &mut Fields<'_>, before: usize) -> bool {
+    let position = fields
+        .get(b'P')
+        .and_then(|text| std::str::from_utf8(text).ok()?.parse::<usize>().ok());
+    match position {
+        Some(position) if before > 0 => {
+            fields.set(b'P', (position + before).to_string().into_bytes());
+            true
+        }
+        _ => false,
     }
 }
 

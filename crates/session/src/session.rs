@@ -9,6 +9,7 @@ use wire::backend::TransactionStatus;
 use wire::build::{self, Report};
 
 use crate::inject::{Injection, Purpose};
+use crate::parts::Parts;
 use crate::queue::ReplyQueue;
 use crate::scope::ScopeTracker;
 use crate::statements::Statements;
@@ -157,6 +158,8 @@ pub struct Session {
     pub(crate) failed_probe: Option<BytesMut>,
     pub(crate) scope: ScopeTracker,
     pub(crate) changes: Changes,
+    /// A Query that is sent in parts.
+    pub(crate) parts: Option<Box<Parts>>,
     pub(crate) statements: Statements,
     /// A statement named the type of a marked table's rows: ours may stand in descriptions from here on.
     pub(crate) names_row_types: bool,
@@ -187,6 +190,7 @@ impl Session {
             failed_probe: None,
             scope: ScopeTracker::default(),
             changes: Changes::default(),
+            parts: None,
             statements: Statements::default(),
             names_row_types: false,
         }
@@ -223,6 +227,7 @@ impl Session {
             && self.queue.len() < OUTSTANDING_MAX
             && !waits_for_login
             && !self.leaving
+            && (self.parts.is_none() || self.copy_in)
     }
 
     /// What the session waits for, once.
@@ -240,7 +245,7 @@ impl Session {
         let Answer::CatalogSettled = answer;
         if matches!(self.hold, Hold::Asked) {
             self.hold = Hold::Free;
-            let result = self.go_on(out);
+            let result = self.go_on(out).and_then(|()| self.advance_parts(out));
             self.note_end(result)?;
         }
         self.on_client(input, out)
@@ -251,6 +256,7 @@ impl Session {
         self.phase == Phase::Ready
             && matches!(self.hold, Hold::Free)
             && self.queue.is_empty()
+            && self.parts.is_none()
             && self.status == TransactionStatus::Idle
             && !self.unsynced
             && !self.skipping
@@ -265,6 +271,7 @@ impl Session {
         self.phase == Phase::Ready
             && (!self.queue.is_empty()
                 || self.unsynced
+                || self.parts.is_some()
                 || self.client_rest != Rest::None
                 || self.statements.awaits_execute()
                 || self.changes.own.is_some())
@@ -295,7 +302,7 @@ impl Session {
     }
 
     pub(crate) fn release_ready(&mut self, out: &mut Out) {
-        if std::mem::take(&mut self.withheld_ready) {
+        if std::mem::take(&mut self.withheld_ready) && !self.has_waiting_parts() {
             // Six bytes: cannot be too long.
             let _ = build::ready_for_query(&mut out.to_client, self.status);
         }
