@@ -148,6 +148,8 @@ BEGIN
     IF NOT reprieve.may_follow() THEN
         RETURN;
     END IF;
+    -- As in on_ddl, which comes next.
+    PERFORM set_config('reprieve.goes_on', reprieve.has_several(current_query())::int::text, true);
     -- An index that goes with its table, column or constraint is known by that; else only the whole can tell whose it was.
     SELECT bool_or(d.object_type NOT IN ('table', 'table column', 'table constraint', 'index', 'trigger', 'rule', 'policy', 'function',
                                          'procedure', 'aggregate', 'sequence', 'default value', 'toast table', 'type', 'domain constraint',
@@ -163,11 +165,12 @@ BEGIN
     PERFORM reprieve.note_unseen_drops(relations);
     IF unknown THEN
         PERFORM reprieve.follow_ddl(NULL, NULL);
-        RETURN;
+    ELSE
+        relations := relations || ARRAY(SELECT unnest(ARRAY[l.parent, l.child]) FROM reprieve.links l
+                                        WHERE l.conoid = ANY (constraints) OR l.parent = ANY (relations) OR l.child = ANY (relations));
+        PERFORM reprieve.follow_ddl(array_remove(relations, NULL), functions);
     END IF;
-    relations := relations || ARRAY(SELECT unnest(ARRAY[l.parent, l.child]) FROM reprieve.links l
-                                    WHERE l.conoid = ANY (constraints) OR l.parent = ANY (relations) OR l.child = ANY (relations));
-    PERFORM reprieve.follow_ddl(array_remove(relations, NULL), functions);
+    PERFORM set_config('reprieve.goes_on', '0', true);
 END $$;
 
 -- Takes those of our triggers out of the way that name columns of a table: ALTER TYPE and DROP COLUMN would fail on them.

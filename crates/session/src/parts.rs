@@ -238,9 +238,7 @@ impl Session {
     /// True if this CommandComplete, the statement's number counted from 1, must wait for our COMMIT.
     pub(crate) fn keeps_complete(&self, statement: usize) -> bool {
         self.parts.as_ref().is_some_and(|parts| {
-            parts.wrap == Wrap::Open
-                && parts.waiting.is_empty()
-                && parts.statements == statement
+            parts.wrap == Wrap::Open && parts.waiting.is_empty() && parts.statements == statement
         })
     }
 

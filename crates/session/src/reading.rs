@@ -85,17 +85,14 @@ impl<'t> Reading<'t> {
     /// The statement behind the first one that ends a transaction.
     pub fn behind_transaction_end(&self) -> Option<usize> {
         let statements = self.scanned.statements();
-        let ends = |statement: &Statement| {
-            matches!(statement.effect, Effect::End | Effect::RollbackTo)
-        };
+        let ends =
+            |statement: &Statement| matches!(statement.effect, Effect::End | Effect::RollbackTo);
         statements.iter().position(ends).map(|index| index + 1)
     }
 
     /// The statement that was refused because an earlier one may change what its names mean.
     pub fn behind_change(&self, refusal: &Refusal) -> Option<usize> {
-        let offset = refusal
-            .offset
-            .filter(|_| refusal.code == BEHIND_CHANGE)?;
+        let offset = refusal.offset.filter(|_| refusal.code == BEHIND_CHANGE)?;
         self.scanned
             .statements()
             .iter()

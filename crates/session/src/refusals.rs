@@ -47,8 +47,8 @@ const DOCUMENTED: &[Documented] = &[
     Documented {
         code: "W5",
         sqlstate: "0A000",
-        when: "One message ends a transaction that changed settings or the schema, and then uses a soft-delete table.",
-        why: "What its name means behind the end is not known before the message runs.",
+        when: "In a failed transaction, one message ends a transaction that changed settings or the schema, and then uses a soft-delete table.",
+        why: "What its name means behind the end is not known before the message runs. Outside of failed transactions it is sent in parts.",
         instead: "Send the statements separately.",
     },
     Documented {

@@ -68,7 +68,7 @@ fn the_server_judges_a_statement_before_we_refuse_it() {
          C Query SELECT 'ä'; DELETE FROM t WHER id; SELECT 2
          S Closed | Error 42601 syntax P=20 F=scan.l | Ready I
          C Query SET search_path = a; DELETE FROM t WHER id
-         S Closed | Error 42P01 nothing P=20 | Ready I
+         S Error 42601 syntax P=46 F=scan.l | Ready I
          C Query DELETE FROM t WHER id
          S Closed | Error 57014 canceled | Ready I
          C Parse s DELETE FROM t WHER id | Bind - s | Flush
@@ -98,9 +98,10 @@ fn the_server_judges_a_statement_before_we_refuse_it() {
             S Closed | Error 42601 syntax P=20 F=scan.l | Ready I
               < Error S=ERROR C=42601 M=syntax P=32 F=scan.l | Ready I
             C Query SET search_path = a; DELETE FROM t WHER id
-              > Close S | Parse reprieve_refused DELETE FROM t WHER id | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Sync
-            S Closed | Error 42P01 nothing P=20 | Ready I
-              < Error S=ERROR C=0A000 M=a soft-delete table cannot be used behind a change of names in the same message D=The statement at byte 1 may change which table is meant, or its columns. H=Send the statements one by one; inside BEGIN and COMMIT they stay one transaction. P=34 | Ready I
+              > Parse reprieve_probe SET search_path = a; DELETE FROM t WHER id | Close Sreprieve_probe | Sync
+              holds
+            S Error 42601 syntax P=46 F=scan.l | Ready I
+              < Error S=ERROR C=42601 M=syntax P=46 F=scan.l | Ready I
             C Query DELETE FROM t WHER id
               > Close S | Parse reprieve_refused DELETE FROM t WHER id | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Sync
             S Closed | Error 57014 canceled | Ready I
