@@ -277,7 +277,8 @@ DECLARE
                                    WHEN 'CREATE TABLE' THEN text ~ '\minherits\M' OR names_ours AND text ~ '\mlike\M'
                                    WHEN 'CREATE INDEX' THEN reprieve.untrusted_in(text) ELSE true END;
     columns boolean := alters AND text ~ '\m(type|drop)\M';
-    judges boolean := alters AND text ~ '\m(unique|primary|check|null|references|exclude|validate|enforced|type)\M'
+    -- The values of a new column are computed for every row: from a sequence, by a function, from other columns.
+    judges boolean := alters AND text ~ '\m(unique|primary|check|null|references|exclude|validate|enforced|type|identity|generated|(small|big)?serial[248]?)\M|\mdefault\M[^,]*\('
                       OR tg_tag = 'CREATE INDEX' AND text ~ '\munique\M';
     relation oid;
 BEGIN

@@ -71,8 +71,7 @@ impl Walk<'_> {
         if entry.uses.hidden.is_some() {
             return Some("a column is named that exists for Reprieve only");
         }
-        entry
-            .aliases_reach_ours()
+        (entry.aliases_reach_ours() || entry.aliases_repeat())
             .then_some("its columns are renamed")
     }
 
