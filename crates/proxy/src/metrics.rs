@@ -234,8 +234,13 @@ impl Metrics {
     }
 
     pub(crate) fn bytes(&self, from_client: u64, from_server: u64) {
-        self.bytes_from_clients.inc_by(from_client);
-        self.bytes_from_servers.inc_by(from_server);
+        // Other threads count in the same places: not for nothing.
+        if from_client > 0 {
+            self.bytes_from_clients.inc_by(from_client);
+        }
+        if from_server > 0 {
+            self.bytes_from_servers.inc_by(from_server);
+        }
     }
 
     pub(crate) fn upstream_connected(&self, took: Duration) {

@@ -43,9 +43,10 @@ impl Stage {
         let fixed = Fixed {
             keeper: None,
             plan_cache_bytes_max: 1 << 20,
+            threads: 1,
             version: "test",
         };
-        let proxy = Proxy::new(settings, fixed);
+        let proxy = Proxy::new(settings, fixed).unwrap();
         let mut bound = Vec::new();
         for port in [Port::App, Port::Admin] {
             let address: ListenAddress = "127.0.0.1:0".parse().unwrap();
@@ -193,6 +194,25 @@ async fn bytes_arrive_as_they_were_sent() {
     assert_eq!(rest(&mut server).await, b"X\0\0\0\x04");
     drop(server);
     assert!(rest(&mut client).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_long_statement_behind_others_arrives_whole_and_the_next_client_is_served() {
+    let stage = Stage::set().await;
+    let (mut client, mut server) = stage.login().await;
+    let (mut other, mut others) = stage.login().await;
+    let long = query(&format!("SELECT '{}'", "x".repeat(300_000)));
+    let questions = [query("SELECT 1"), long, query("SELECT 2")].concat();
+    client.write_all(&questions).await.unwrap();
+    let question = query("SELECT 3");
+    other.write_all(&question).await.unwrap();
+    assert_eq!(read(&mut others, question.len()).await, question);
+    assert!(read(&mut server, questions.len()).await == questions);
+    for (socket, far) in [(&mut server, &mut client), (&mut others, &mut other)] {
+        let answer = [&complete("SELECT 1")[..], READY].concat();
+        socket.write_all(&answer).await.unwrap();
+        assert_eq!(read(far, answer.len()).await, answer);
+    }
 }
 
 #[tokio::test]

@@ -162,6 +162,9 @@ section! {
         drain_timeout_seconds: u64 = 30,
         /// Memory for rewritten statements, shared by all clients. Not changed by a reload.
         plan_cache_bytes: u64 = 64 * 1024 * 1024,
+        /// Threads that relay; 0: one for every two processors, the others being for those whom a proxy on the same machine
+        /// serves. Not changed by a reload.
+        threads: usize = 0,
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Config {
     pub tables: TableSettings,
     pub log: LogConfig,
     pub plan_cache_bytes: u64,
+    /// Those that relay.
+    pub threads: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +44,15 @@ pub struct LogConfig {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
+
+/// As asked for, or one for every two processors.
+fn threads(asked: usize) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    match asked {
+        0 => (processors / 2).max(1),
+        asked => asked,
+    }
+}
 
 impl Config {
     /// Reads and checks all sources.
@@ -84,6 +95,7 @@ impl Config {
             },
             log: log(raw, &blame)?,
             plan_cache_bytes: raw.limits.plan_cache_bytes,
+            threads: threads(raw.limits.threads),
         })
     }
 

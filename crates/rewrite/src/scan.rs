@@ -93,7 +93,7 @@ pub fn scan<'t>(
         defined: None,
         tokens: catalog
             .cloaks()
-            .then(|| Tokens::none(text, standard_conforming_strings)),
+            .then(|| Tokens::with_room(text, standard_conforming_strings)),
     };
     let mut lexer = Lexer::new(text, standard_conforming_strings);
     let outcome = loop {
@@ -182,6 +182,7 @@ impl<'t> Scanner<'t, '_> {
     fn may_name_ours(&self, token: Token) -> bool {
         let bytes = &self.text[token.range()];
         match token.kind {
+            TokenKind::Word if self.encoding == ClientEncoding::Utf8 => self.is_marked(bytes),
             TokenKind::Word if bytes.is_ascii() => self.is_marked(bytes),
             // The names we know are UTF-8: in another encoding these bytes cannot be compared.
             TokenKind::Word | TokenKind::QuotedIdentifier
@@ -197,7 +198,7 @@ impl<'t> Scanner<'t, '_> {
                 if inner.len() > NAME_BYTES_MAX || inner.contains(&b'"') {
                     return self.is_marked_slow(token);
                 }
-                std::str::from_utf8(inner).is_ok_and(|name| self.catalog.veils_name(name))
+                self.catalog.veils_bytes(inner)
             }
             // Its UESCAPE may follow.
             TokenKind::UnicodeIdentifier => true,
@@ -213,7 +214,7 @@ impl<'t> Scanner<'t, '_> {
         };
         folded.copy_from_slice(word);
         folded.make_ascii_lowercase();
-        std::str::from_utf8(folded).is_ok_and(|name| self.catalog.veils_name(name))
+        self.catalog.veils_bytes(folded)
     }
 
     fn is_marked_slow(&self, token: Token) -> bool {

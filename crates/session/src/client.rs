@@ -53,6 +53,26 @@ impl Session {
         Ok(())
     }
 
+    /// True if a statement of at least that many bytes is whole in the input: reading it takes its time.
+    pub fn has_text_of(&self, bytes: usize, input: &[u8]) -> bool {
+        let mut at = match self.client_rest {
+            Rest::None => 0,
+            Rest::Pass(count) | Rest::Drop(count) => count,
+        };
+        let is_served = self.phase == Phase::Ready && !self.copy_in;
+        while is_served
+            && let Some(rest) = input.get(at..)
+            && let Ok(Some(header)) = Header::peek(rest, Sender::Frontend)
+            && header.frame() <= rest.len()
+        {
+            if matches!(header.tag, b'Q' | b'P') && header.frame() >= bytes {
+                return true;
+            }
+            at += header.frame();
+        }
+        false
+    }
+
     /// Passwords pass, everything else waits: a statement must not slip by unread.
     fn authenticate(&mut self, input: &mut BytesMut, out: &mut Out) -> Result<Step, Ended> {
         if self.client_rest(input, out) {
@@ -568,12 +588,13 @@ impl Session {
     /// Is the statement of that name still what the client meant? If its plan is out of date and a
     /// new one differs, it is parsed again under its name.
     fn freshen(&mut self, name: &[u8], out: &mut Out) -> Result<Judgement, Ended> {
-        let Some(prepared) = self.statements.get(name).cloned() else {
-            return Ok(Judgement::Untouched(None));
+        let prepared = match self.statements.get(name) {
+            None => return Ok(Judgement::Untouched(None)),
+            Some(prepared) if self.is_fresh(prepared) => {
+                return Ok(Judgement::Untouched(prepared.planned.clone()));
+            }
+            Some(prepared) => Arc::clone(prepared),
         };
-        if self.is_fresh(&prepared) {
-            return Ok(Judgement::Untouched(prepared.planned.clone()));
-        }
         let Some(text) = prepared.text.as_deref() else {
             return Ok(Judgement::Untouched(None));
         };

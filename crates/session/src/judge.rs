@@ -14,7 +14,7 @@ use wire::build::TooLong;
 
 use crate::cache::{Flags, Planned};
 use crate::parts;
-use crate::reading::{self, Reading};
+use crate::reading::{self, Known, Reading};
 use crate::session::{Ended, Out, Session, Wish};
 use crate::statements::Prepared;
 use crate::{
@@ -119,12 +119,12 @@ impl Session {
 
     pub(crate) fn is_fresh(&self, prepared: &Prepared) -> bool {
         // Without a catalog nothing is known to be fresh.
-        let is_served = matches!(
-            self.catalog(),
-            CatalogState::Ready(_) | CatalogState::NotInstalled
-        );
-        is_served
-            && prepared.generation == self.generation()
+        let generation = match self.catalog() {
+            CatalogState::Ready(catalog) => catalog.generation(),
+            CatalogState::NotInstalled => Generation::default(),
+            CatalogState::Loading | CatalogState::Unavailable(_) => return false,
+        };
+        prepared.generation == generation
             && prepared.scope.is_none_or(|version| {
                 self.scope.known().is_some() && self.scope.version() == version
             })
@@ -161,12 +161,16 @@ impl Session {
             encoding: self.scope.encoding,
             admin: self.port == Port::Admin,
         };
-        if let Some(planned) = self.planned_before(text, &catalog, flags) {
-            return Ok(match planned.sent {
-                Some(_) => Judgement::Changed(planned),
-                None => Judgement::Untouched(Some(planned)),
-            });
-        }
+        let is_new = match self.planned_before(text, &catalog, flags) {
+            Known::Planned(planned) => {
+                return Ok(match planned.sent {
+                    Some(_) => Judgement::Changed(planned),
+                    None => Judgement::Untouched(Some(planned)),
+                });
+            }
+            Known::Unread => false,
+            Known::New => true,
+        };
         let reading = Reading::new(text, &catalog, flags);
         if let Some(refused) = self.forged_setting(&reading) {
             return Ok(Judgement::Refused(refused));
@@ -176,7 +180,7 @@ impl Session {
             Port::App if !reading.scanned.concerns_us() => {
                 Ok(Judgement::Untouched(reading.untouched(&catalog)))
             }
-            Port::App => self.judge_ours(&reading, &catalog, out),
+            Port::App => self.judge_ours(&reading, &catalog, is_new, out),
         }
     }
 
@@ -196,13 +200,14 @@ impl Session {
     }
 
     /// The plan of a text that was seen before, without reading it again.
-    fn planned_before(&self, text: &[u8], catalog: &Catalog, flags: Flags) -> Option<Arc<Planned>> {
+    fn planned_before(&self, text: &[u8], catalog: &Catalog, flags: Flags) -> Known {
         let is_plain = self.port == Port::App && self.status != TransactionStatus::Failed;
-        if !is_plain || !catalog.cloaks() {
-            return None;
+        match self.scope.known() {
+            Some(path) if is_plain && catalog.cloaks() => {
+                reading::known(text, catalog, path, flags, &*self.host)
+            }
+            _ => Known::Unread,
         }
-        let path = self.scope.known()?;
-        reading::known(text, catalog, path, flags, &*self.host)
     }
 
     /// A text that names a marked table, or a system relation in which things of ours stand.
@@ -210,6 +215,7 @@ impl Session {
         &mut self,
         reading: &Reading<'_>,
         catalog: &Arc<Catalog>,
+        is_new: bool,
         out: &mut Out,
     ) -> Result<Judgement, Ended> {
         let is_failed = self.status == TransactionStatus::Failed;
@@ -245,7 +251,7 @@ impl Session {
         let Some(path) = self.scope.known().cloned() else {
             return self.wait_for(Wish::LearnScope, out);
         };
-        Ok(match reading.plan(catalog, &path, &*self.host) {
+        Ok(match reading.plan(catalog, &path, is_new, &*self.host) {
             Err(refusal) => Judgement::Refused(Refused {
                 attempt: reading.attempt(&refusal),
                 cut: self.cut(reading, reading.behind_change(&refusal)),
@@ -309,6 +315,10 @@ impl Session {
 
     /// The parameter types that a client declares, as the server shall read them.
     pub(crate) fn meant_types<'t>(&mut self, types: &'t [u8]) -> Cow<'t, [u8]> {
+        const NONE_BYTES: usize = 2;
+        if types.len() <= NONE_BYTES {
+            return Cow::Borrowed(types);
+        }
         let CatalogState::Ready(catalog) = self.catalog() else {
             return Cow::Borrowed(types);
         };
@@ -353,7 +363,7 @@ impl Session {
             encoding: self.scope.encoding,
             admin: false,
         };
-        let planned = Reading::new(text, &catalog, flags).plan(&catalog, path, &*self.host);
+        let planned = Reading::new(text, &catalog, flags).plan(&catalog, path, false, &*self.host);
         planned.ok().filter(|planned| planned.sent.is_some())
     }
 

@@ -72,6 +72,11 @@ impl Session {
                 break;
             };
             let there = input.len() - run;
+            // Rows are most of what comes, and nobody looks at them.
+            if header.tag == b'D' && there >= header.frame() && !self.is_injecting() {
+                run += header.frame();
+                continue;
+            }
             let is_read = self.reads_whole(header);
             if is_read && there < header.frame() {
                 break;
@@ -161,11 +166,12 @@ impl Session {
         if self.phase == Phase::Authenticating {
             return Ok(Fate::Pass);
         }
-        let unexpected = garbled(Malformed::Unexpected(header.tag));
+        // Rows, COPY data, notifications.
+        if let b'D' | b'd' | b'A' | b'N' | b'S' = header.tag {
+            return Ok(Fate::Pass);
+        }
         let head = self.queue.head().map(|entry| entry.kind);
         match (header.tag, head) {
-            // Rows, COPY data, notifications.
-            (b'D' | b'd' | b'A' | b'N' | b'S', _) => Ok(Fate::Pass),
             (b'T', Some(Kind::Query | Kind::Execute)) => Ok(Fate::Pass),
             (b'c' | b'H', Some(Kind::Query | Kind::Execute)) => Ok(Fate::Pass),
             (b't', Some(Kind::Describe)) | (b'V', Some(Kind::Call)) => Ok(Fate::Pass),
@@ -189,7 +195,7 @@ impl Session {
                 self.fail_head();
                 Ok(Fate::Pass)
             }
-            _ => Err(unexpected),
+            _ => Err(garbled(Malformed::Unexpected(header.tag))),
         }
     }
 
@@ -404,7 +410,7 @@ impl Session {
             betrayals::drop_context(fields);
             if let CatalogState::Ready(catalog) = self.catalog() {
                 failing_row::hide_columns(fields, &catalog);
-                row_types::name_tables(fields, &catalog, self.scope.known().map(Arc::as_ref));
+                row_types::name_tables(fields, &catalog, self.scope.known().map(|path| &**path));
             }
         }
         let head = self
@@ -479,7 +485,11 @@ impl Session {
         if self.parts.is_some() && !self.has_waiting_parts() && self.end_parts(out) {
             return Ok(Fate::Drop);
         }
-        if self.port_follows() && self.queue.is_empty() && self.after_ready(out) {
+        if !self.changes.are_none()
+            && self.is_installed()
+            && self.queue.is_empty()
+            && self.after_ready(out)
+        {
             return Ok(Fate::Drop);
         }
         Ok(if self.has_waiting_parts() {
@@ -487,10 +497,6 @@ impl Session {
         } else {
             Fate::Pass
         })
-    }
-
-    fn port_follows(&self) -> bool {
-        matches!(self.host.catalog(), CatalogState::Ready(_))
     }
 
     /// Follows schema changes before the client hears that they are done. True if it has to wait.

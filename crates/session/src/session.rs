@@ -116,6 +116,11 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
+    /// True if there is nothing to follow at the end of a message.
+    pub fn are_none(&self) -> bool {
+        !self.pending && self.own.is_none() && !self.rolled_back && self.constraints.is_empty()
+    }
+
     /// True if the catalog is another one should the open transaction be rolled back.
     pub fn may_be_undone(&self) -> bool {
         self.pending || self.own.is_some()

@@ -158,10 +158,9 @@ impl Head {
             text,
             first: &self.first,
         };
-        let created = words.created();
         match words.word(0).as_str() {
             "create" => matches!(
-                created.as_str(),
+                words.created().as_str(),
                 "rule" | "policy" | "function" | "procedure"
             ),
             "alter" => words.is(1, "policy"),
