@@ -91,37 +91,57 @@ $$;
 -- the general code knows what to do.
 CREATE OR REPLACE FUNCTION reprieve.follow_few_sql(relid oid, give_up text, count text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(string_agg(format(E'%s;\nIF FOUND THEN\n    %s;\nEND IF;\n', c.look, $2), '') FILTER (WHERE NOT c.carries), '')
+    SELECT coalesce(string_agg(format(E'%s;\nIF FOUND THEN\n    %s\nEND IF;\n', c.look, $2), '' ORDER BY c.look) FILTER (WHERE NOT c.carries), '')
            || coalesce(string_agg(format(E'%1$s;\nIF FOUND THEN\n    PERFORM FROM reprieve.tables t WHERE t.relid OPERATOR(pg_catalog.=) %2$s::pg_catalog.oid AND t.marking;\n'
-                                         '    IF NOT FOUND THEN\n        %3$s;\n    END IF;\n    found_%2$s := true;\nEND IF;\n', c.look, c.child, $2), '')
+                                         '    IF NOT FOUND THEN\n        %3$s\n    END IF;\n    found_%2$s := true;\nEND IF;\n', c.look, c.child, $2), '' ORDER BY c.child)
                        FILTER (WHERE c.carries), '')
            || $3
            || coalesce(string_agg(format(E'IF found_%1$s THEN\n    ignored := pg_catalog.set_config(''reprieve.following'', ''1'', true);\n    %2$s;\n'
                                          '    GET DIAGNOSTICS taken = ROW_COUNT;\n    ignored := pg_catalog.set_config(''reprieve.following'', '''', true);\n'
-                                         '    IF taken OPERATOR(pg_catalog.>) 0 THEN\n        ignored := reprieve.carry_%1$s(id, taken);\n    END IF;\nEND IF;\n', c.child, c.mark), '') FILTER (WHERE c.carries), '')
+                                         '    IF taken OPERATOR(pg_catalog.>) 0 THEN\n        ignored := reprieve.carry_%1$s(id, taken);\n    END IF;\nEND IF;\n', c.child, c.mark), '' ORDER BY c.child)
+                       FILTER (WHERE c.carries), '')
     FROM reprieve.concerns($1) AS c
 $$;
 
--- Makes the functions and the triggers that run in front of and behind a DELETE that marks rows of a table.
-CREATE OR REPLACE FUNCTION reprieve.ensure_marked(relid oid) RETURNS void
+-- Notes the client's search path, for what runs as the client in the general code.
+CREATE OR REPLACE FUNCTION reprieve.note_path_sql() RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'ignored := pg_catalog.set_config(''reprieve.path'', pg_catalog.current_setting(''search_path''), true);'
+$$;
+
+-- The variables that follow_few_sql needs.
+CREATE OR REPLACE FUNCTION reprieve.flags_sql(relid oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(string_agg(format(E'    found_%s pg_catalog.bool := false;\n', c.child), '' ORDER BY c.child), '')
+    FROM reprieve.concerns($1) AS c WHERE c.carries
+$$;
+
+-- taken_<oid>: what a statement of the client has marked in a table. Clients call it, through the trigger; it does no harm elsewhere.
+-- More than a few rows are a matter for plans of their own. Nothing else has been counted under an id that was not in the ledger, so
+-- nothing else ends with the statement.
+CREATE OR REPLACE FUNCTION reprieve.ensure_taken(relid oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
-    taken text := 'taken_' || relid;
-    marked text := 'marked_' || relid;
-    flags text := (SELECT coalesce(string_agg(format(E'    found_%s pg_catalog.bool := false;\n', c.child), ''), '') FROM reprieve.concerns(relid) AS c WHERE c.carries);
-    note_path text := 'ignored := pg_catalog.set_config(''reprieve.path'', pg_catalog.current_setting(''search_path''), true)';
-    body text;
+    flags text := reprieve.flags_sql(relid);
+    give_up text := format('%s RETURN reprieve.follow_marked(%s);', reprieve.note_path_sql(), relid);
+    count text := format(E'%1$s;\nIF NOT FOUND THEN\n    %2$s\nEND IF;\n%3$s;\n', reprieve.ledger_sql('id'), give_up, reprieve.count_sql(relid));
+    finish text := 'RETURN reprieve.end_statement();';
 BEGIN
-    -- Clients call it, through the trigger; it does no harm elsewhere. More than a few rows are a matter for plans of their own.
-    -- Nothing else has been counted under an id that was not in the ledger, so nothing else ends with the statement.
-    body := format($f$
+    IF flags = '' THEN
+        finish := $f$IF pg_catalog.current_setting('reprieve.depth', true) OPERATOR(pg_catalog.=) '1' THEN
+    ignored := pg_catalog.set_config('reprieve.deletion', '', true) OPERATOR(pg_catalog.||) pg_catalog.set_config('reprieve.depth', '0', true);
+    RETURN 0;
+END IF;
+$f$ || finish;
+    END IF;
+    PERFORM reprieve.ensure_lean_function('taken_' || relid, ARRAY[relid], 'int', format($f$
 #variable_conflict use_variable
 DECLARE
     id pg_catalog.int8;
     taken pg_catalog.int8;
     ignored pg_catalog.text := pg_catalog.current_setting('reprieve.deletion', true);
-%3$sBEGIN
+%2$sBEGIN
     IF ignored OPERATOR(pg_catalog.=) (pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text OPERATOR(pg_catalog.||) '000001') THEN
         id := ignored::pg_catalog.int8;
     ELSE
@@ -141,46 +161,49 @@ DECLARE
         PERFORM FROM ONLY %1$s t WHERE t.deletion_id OPERATOR(pg_catalog.=) id LIMIT 101;
         GET DIAGNOSTICS taken = ROW_COUNT;
         IF taken OPERATOR(pg_catalog.<=) 100 AND taken OPERATOR(pg_catalog.>) 0 THEN
-%4$s        END IF;
+%3$s%4$s
+        END IF;
     END IF;
-    %5$s;
-    RETURN reprieve.follow_marked(%2$s);
-END $f$, reprieve.qualified(relid), relid, flags, reprieve.follow_few_sql(relid, format('%s; RETURN reprieve.follow_marked(%s)', note_path, relid), format($f$%1$s;
-IF NOT FOUND THEN
-    %2$s; RETURN reprieve.follow_marked(%3$s);
-END IF;
-%4$s;
-$f$, reprieve.ledger_sql('id'), note_path, relid, reprieve.count_sql(relid))) || CASE flags WHEN '' THEN $f$IF pg_catalog.current_setting('reprieve.depth', true) OPERATOR(pg_catalog.=) '1' THEN
-    ignored := pg_catalog.set_config('reprieve.deletion', '', true) OPERATOR(pg_catalog.||) pg_catalog.set_config('reprieve.depth', '0', true);
-    RETURN 0;
-END IF;
-RETURN reprieve.end_statement();
-$f$ ELSE E'RETURN reprieve.end_statement();\n' END, note_path);
-    PERFORM reprieve.ensure_lean_function(taken, ARRAY[relid], 'int', body);
-    EXECUTE format('GRANT EXECUTE ON FUNCTION reprieve.%I() TO PUBLIC', taken);
-    PERFORM reprieve.ensure_function('count_' || relid, 'id bigint', 'bigint', '', ARRAY[relid], format($f$
+    %5$s
+END $f$, reprieve.qualified(relid), flags, reprieve.follow_few_sql(relid, give_up, count), finish, give_up));
+    EXECUTE format('GRANT EXECUTE ON FUNCTION reprieve.%I() TO PUBLIC', 'taken_' || relid);
+END $$;
+
+-- carry_<oid>: what a cascade from another table has marked in a table.
+CREATE OR REPLACE FUNCTION reprieve.ensure_carry(relid oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    give_up text := format('%s PERFORM reprieve.follow(id, %s); RETURN NULL;', reprieve.note_path_sql(), relid);
+    count text := format(E'%1$s ON CONFLICT DO NOTHING;\nIF NOT FOUND THEN\n    %2$s\nEND IF;\n', reprieve.count_sql(relid), give_up);
 BEGIN
-    RETURN (SELECT pg_catalog.count(*) FROM ONLY %s t WHERE t.deletion_id OPERATOR(pg_catalog.=) count_%s.id);
-END $f$, reprieve.qualified(relid), relid));
-    -- What a cascade from another table has marked here.
     IF EXISTS (SELECT FROM reprieve.links l WHERE l.child = relid AND l.action = 'c') THEN
         PERFORM reprieve.ensure_function('carry_' || relid, 'id bigint, taken bigint', 'text', '', ARRAY[relid], format($f$
 #variable_conflict use_variable
 DECLARE
     ignored pg_catalog.text;
-%1$sBEGIN
+%sBEGIN
     IF taken OPERATOR(pg_catalog.<=) 100 THEN
-%2$sRETURN NULL;
+%sRETURN NULL;
     END IF;
-    %3$s;
-    PERFORM reprieve.follow(id, %4$s);
-    RETURN NULL;
-END $f$, flags, reprieve.follow_few_sql(relid, format('%s; PERFORM reprieve.follow(id, %s); RETURN NULL', note_path, relid), format($f$%1$s ON CONFLICT DO NOTHING;
-IF NOT FOUND THEN
-    %2$s; PERFORM reprieve.follow(id, %3$s); RETURN NULL;
-END IF;
-$f$, reprieve.count_sql(relid), note_path, relid)), note_path, relid));
+    %s
+END $f$, reprieve.flags_sql(relid), reprieve.follow_few_sql(relid, give_up, count), give_up));
     END IF;
+END $$;
+
+-- Makes the functions and the triggers that run in front of and behind a DELETE that marks rows of a table.
+CREATE OR REPLACE FUNCTION reprieve.ensure_marked(relid oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    marked text := 'marked_' || relid;
+    body text;
+BEGIN
+    PERFORM reprieve.ensure_taken(relid), reprieve.ensure_carry(relid);
+    PERFORM reprieve.ensure_function('count_' || relid, 'id bigint', 'bigint', '', ARRAY[relid], format($f$
+BEGIN
+    RETURN (SELECT pg_catalog.count(*) FROM ONLY %s t WHERE t.deletion_id OPERATOR(pg_catalog.=) count_%s.id);
+END $f$, reprieve.qualified(relid), relid));
     -- Where the transaction has written nothing, nothing is marked.
     body := format($f$
 DECLARE
@@ -194,7 +217,7 @@ BEGIN
     END IF;
     ignored := reprieve.%I();
     RETURN NULL;
-END $f$, reprieve.unless_following_sql(), taken);
+END $f$, reprieve.unless_following_sql(), 'taken_' || relid);
     IF NOT EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'reprieve'::regnamespace AND p.proname = marked AND p.prosrc = body) THEN
         EXECUTE format('CREATE OR REPLACE FUNCTION reprieve.%I() RETURNS trigger LANGUAGE plpgsql AS %L', marked, body);
     END IF;

@@ -4,7 +4,9 @@ DECLARE
     old record;
 BEGIN
     FOR old IN SELECT t.relid, t.mode FROM reprieve.tables t JOIN pg_catalog.pg_class c ON c.oid = t.relid
-               WHERE t.signature IS DISTINCT FROM 'preparing' AND to_regprocedure('reprieve.capture_' || t.relid || '()') IS NULL LOOP
+               WHERE t.signature IS DISTINCT FROM 'preparing'
+                 AND (to_regprocedure('reprieve.capture_' || t.relid || '()') IS NULL
+                      OR t.mode = 'mark' AND to_regprocedure('reprieve.count_' || t.relid || '(bigint)') IS NULL) LOOP
         PERFORM reprieve.ensure_capture(old.relid);
         IF old.mode = 'mark' THEN
             PERFORM reprieve.ensure_mark(old.relid), reprieve.follow_schema(ARRAY[old.relid]);
