@@ -57,8 +57,9 @@ BEGIN
                                         'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.after_truncate()');
     ELSE
         PERFORM reprieve.drop_triggers(relid, '^~reprieve_capture_row$');
+        PERFORM reprieve.ensure_capture_function(relid);
         PERFORM reprieve.ensure_trigger(relid, '~reprieve_capture', 'AFTER DELETE',
-            'REFERENCING OLD TABLE AS reprieve_old FOR EACH STATEMENT EXECUTE FUNCTION reprieve.capture()');
+            format('REFERENCING OLD TABLE AS reprieve_old FOR EACH STATEMENT EXECUTE FUNCTION reprieve.%I()', 'capture_' || relid));
     END IF;
     PERFORM reprieve.ensure_trigger(relid, '~reprieve_begin_truncate', 'BEFORE TRUNCATE',
                                     'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.begin_statement()');
@@ -92,7 +93,7 @@ BEGIN
         guard := '';
         condition := '';
         FOR part IN
-            SELECT k.place, a.attname, pg_get_indexdef(i.indexrelid, k.place::int, false) AS expression,
+            SELECT k.place, a.attname, a.attnotnull, pg_get_indexdef(i.indexrelid, k.place::int, false) AS expression,
                    format('OPERATOR(%I.%s)', n.nspname, o.oprname) AS operator,
                    CASE WHEN co.oid IS NOT NULL AND co.oid IS DISTINCT FROM a.attcollation
                         THEN format(' COLLATE %I.%I', cn.nspname, co.collname) ELSE '' END AS collation
@@ -117,7 +118,7 @@ BEGIN
             operation := format('%s%s %s %s', theirs, part.collation, part.operator, ours);
             IF i.nulls_equal THEN
                 operation := format('(%s OR (%s IS NULL AND %s IS NULL))', operation, theirs, ours);
-            ELSIF part.attname IS NOT NULL THEN
+            ELSIF part.attname IS NOT NULL AND NOT part.attnotnull THEN
                 guard := guard || format(' AND %s IS NOT NULL', ours);
             END IF;
             condition := condition || ' AND ' || operation;
@@ -141,7 +142,8 @@ END $$;
 
 -- A function of our own for one table or foreign key; `arguments` as in CREATE FUNCTION. Its text ends with the types of the
 -- columns of its tables: where one changes, sessions that have run the function must compile it anew.
--- random_page_cost: plans are kept. One that was made while a table was tiny must not read all of it for each row later.
+-- random_page_cost: plans are kept. One that was made while a table was tiny must not read all of it for each row later. Setting it costs
+-- a microsecond; where `settings` is NULL nothing is set.
 CREATE OR REPLACE FUNCTION reprieve.ensure_function(name text, arguments text, returns text, settings text, tables oid[], body text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -150,8 +152,8 @@ BEGIN
     body := body || (SELECT E'\n-- ' || string_agg(format('%s.%s', a.atttypid, a.atttypmod), ' ' ORDER BY u.place, a.attnum)
                      FROM unnest(tables) WITH ORDINALITY AS u(relid, place) JOIN pg_attribute a ON a.attrelid = u.relid
                      WHERE a.attnum > 0 AND NOT a.attisdropped);
-    settings := settings || ' SET random_page_cost = 0';
-    SELECT p.prosrc, cardinality(p.proconfig) AS settings INTO old FROM pg_proc p
+    settings := coalesce(settings || ' SET random_page_cost = 0', '');
+    SELECT p.prosrc, coalesce(cardinality(p.proconfig), 0) AS settings INTO old FROM pg_proc p
     WHERE p.pronamespace = 'reprieve'::regnamespace AND p.proname = name;
     IF old.prosrc = body AND old.settings = (SELECT count(*) FROM regexp_matches(settings, '\mSET\M', 'g')) THEN
         RETURN;
@@ -254,11 +256,31 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- BEFORE STATEMENT: remembers which kind of statement it is, for the eviction.
-CREATE OR REPLACE FUNCTION reprieve.note_upsert() RETURNS trigger
+-- BEFORE STATEMENT: these remember which kind of statement it is, for the eviction. They run with each INSERT and UPDATE: an argument of
+-- a trigger would cost as much again.
+CREATE OR REPLACE FUNCTION reprieve.note_insert() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
-    ignored pg_catalog.text := pg_catalog.set_config('reprieve.upsert', TG_ARGV[0], true);
+    ignored pg_catalog.text;
+BEGIN
+    IF pg_catalog.current_setting('reprieve.upsert', true) OPERATOR(pg_catalog.<>) '' THEN
+        ignored := pg_catalog.set_config('reprieve.upsert', '', true);
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION reprieve.note_update() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+    ignored pg_catalog.text := pg_catalog.set_config('reprieve.upsert', '1', true);
+BEGIN
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION reprieve.note_key_update() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+    ignored pg_catalog.text := pg_catalog.set_config('reprieve.upsert', '2', true);
 BEGIN
     RETURN NULL;
 END $$;
@@ -269,19 +291,19 @@ END $$;
 CREATE OR REPLACE FUNCTION reprieve.ensure_upsert(relid oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    rest text := 'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.note_upsert(%L)';
+    rest text := 'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.note_%s()';
     -- What PostgreSQL takes for key columns when it locks a row.
     keys text := (SELECT string_agg(DISTINCT quote_ident(a.attname), ', ')
                   FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, place), pg_attribute a
                   WHERE i.indrelid = relid AND i.indisunique AND i.indexprs IS NULL AND i.indpred IS NULL AND k.place <= i.indnkeyatts
                     AND a.attrelid = i.indrelid AND a.attnum = k.attnum AND a.attname NOT IN ('deleted_at', 'deletion_id'));
 BEGIN
-    PERFORM reprieve.ensure_trigger(relid, '~reprieve_insert', 'BEFORE INSERT', format(rest, ''));
-    PERFORM reprieve.ensure_trigger(relid, '~reprieve_upsert', 'BEFORE UPDATE', format(rest, '1'));
+    PERFORM reprieve.ensure_trigger(relid, '~reprieve_insert', 'BEFORE INSERT', format(rest, 'insert'));
+    PERFORM reprieve.ensure_trigger(relid, '~reprieve_upsert', 'BEFORE UPDATE', format(rest, 'update'));
     IF keys IS NULL THEN
         PERFORM reprieve.drop_triggers(relid, '^~reprieve_upsert_key$');
     ELSE
-        PERFORM reprieve.ensure_trigger(relid, '~reprieve_upsert_key', 'BEFORE UPDATE OF ' || keys, format(rest, '2'));
+        PERFORM reprieve.ensure_trigger(relid, '~reprieve_upsert_key', 'BEFORE UPDATE OF ' || keys, format(rest, 'key_update'));
     END IF;
 END $$;
 
@@ -304,14 +326,12 @@ DECLARE
                           THEN 'SET search_path = pg_catalog, pg_temp' ELSE '' END;
 BEGIN
     FOR key IN SELECT * FROM reprieve.keys(relid) LOOP
-        looks := looks || format($f$
-    IF %1$s THEN
-        PERFORM FROM ONLY %2$s AS t WHERE %3$s;
+        looks := looks || CASE key.guard WHEN 'true' THEN '' ELSE format(E'\n    IF %s THEN', key.guard) END || format($f$
+        PERFORM FROM ONLY %1$s AS t WHERE %2$s;
         IF FOUND THEN
-            PERFORM reprieve.%4$I(NEW, TG_OP);
+            PERFORM reprieve.%3$I(NEW, TG_OP);
             RETURN NEW;
-        END IF;
-    END IF;$f$, key.guard, target, key.condition, 'make_way_' || relid);
+        END IF;$f$, target, key.condition, 'make_way_' || relid) || CASE key.guard WHEN 'true' THEN '' ELSE E'\n    END IF;' END;
         steps := steps || format($f$
     IF %1$s THEN
         SELECT bool_or(t.deleted_at IS NULL), bool_or(t.deleted_at IS NULL AND t.xmax::text <> '0'), bool_or(t.deleted_at IS NOT NULL)
@@ -352,11 +372,15 @@ END $f$, steps));
     PERFORM reprieve.ensure_function('evict_' || relid, '', 'trigger', settings, ARRAY[relid], format($f$
 #variable_conflict use_column
 BEGIN
-    IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-        IF NEW.deleted_at IS NOT NULL OR NEW.deletion_id IS NOT NULL THEN
-            RAISE EXCEPTION USING ERRCODE = '42601', MESSAGE = 'INSERT has more expressions than target columns';
-        END IF;
-    ELSIF %s THEN
+    IF NEW.deleted_at IS NOT NULL OR NEW.deletion_id IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '42601', MESSAGE = 'INSERT has more expressions than target columns';
+    END IF;%s
+    RETURN NEW;
+END $f$, looks));
+    PERFORM reprieve.ensure_function('evict_moved_' || relid, '', 'trigger', settings, ARRAY[relid], format($f$
+#variable_conflict use_column
+BEGIN
+    IF %s THEN
         RETURN NEW;
     END IF;%s
     RETURN NEW;
@@ -370,7 +394,7 @@ END $f$, CASE watched WHEN '{}' THEN 'true'
         PERFORM reprieve.ensure_upsert(relid);
         PERFORM reprieve.ensure_trigger(relid, '~reprieve_evict_update',
             'BEFORE UPDATE OF ' || (SELECT string_agg(format('%I', w), ', ') FROM unnest(watched) AS w),
-            format('FOR EACH ROW EXECUTE FUNCTION reprieve.%I()', 'evict_' || relid));
+            format('FOR EACH ROW EXECUTE FUNCTION reprieve.%I()', 'evict_moved_' || relid));
     END IF;
 END $$;
 
@@ -460,7 +484,7 @@ BEGIN
     END IF;
 END $f$, link.child_sql, (SELECT string_agg(format('c.%1$I = NEW.%1$I', c), ' AND ') FROM unnest(link.child_columns) AS c),
             reprieve.live_sql(link.child, 'c'), reprieve.values_sql('NEW', link.child_columns), link.conoid));
-        PERFORM reprieve.ensure_lean_function(name, ARRAY[link.parent, link.child], 'trigger', format($f$
+        PERFORM reprieve.ensure_function(name, '', 'trigger', NULL, ARRAY[link.parent, link.child], format($f$
 BEGIN
     IF %s AND (TG_OP OPERATOR(pg_catalog.=) 'INSERT' OR %s) THEN
         PERFORM FROM %s p WHERE %s AND p.deleted_at IS NULL FOR KEY SHARE;
@@ -480,17 +504,19 @@ END $f$, present, reprieve.moved_sql(link.child_columns), link.parent_sql, repri
         ELSE
             -- PostgreSQL's own check of each row has locked the parents by now. OFFSET 0: look up parents row by
             -- row; the plan is kept, and one made for a bulk load must not scan the parent for a single row.
-            PERFORM reprieve.ensure_lean_function('all_' || name, ARRAY[link.parent, link.child], 'trigger', format($f$
+            -- Nothing is set for it: PostgreSQL's own check has no better plan for the same key.
+            PERFORM reprieve.ensure_function('all_' || name, '', 'trigger', NULL, ARRAY[link.parent, link.child], format($f$
 DECLARE
     key pg_catalog.text[];
 BEGIN
-    SELECT %s INTO key FROM reprieve_new c, LATERAL (SELECT p.deleted_at FROM %s p WHERE %s OFFSET 0) AS parent
-    WHERE parent.deleted_at IS NOT NULL LIMIT 1;
+    PERFORM FROM %1$s;
     IF FOUND THEN
-        PERFORM reprieve.raise_absent(l, key) FROM reprieve.links l WHERE l.conoid OPERATOR(pg_catalog.=) %s::pg_catalog.oid;
+        SELECT %2$s INTO key FROM %1$s;
+        PERFORM reprieve.raise_absent(l, key) FROM reprieve.links l WHERE l.conoid OPERATOR(pg_catalog.=) %3$s::pg_catalog.oid;
     END IF;
     RETURN NULL;
-END $f$, reprieve.values_sql('c', link.child_columns), link.parent_sql, link.match_sql, link.conoid));
+END $f$, format('reprieve_new c, LATERAL (SELECT p.deleted_at FROM %s p WHERE %s OFFSET 0) AS parent WHERE parent.deleted_at IS NOT NULL LIMIT 1',
+                link.parent_sql, link.match_sql), reprieve.values_sql('c', link.child_columns), link.conoid));
             PERFORM reprieve.ensure_trigger(link.child, '~reprieve_' || name, 'AFTER INSERT',
                 format('REFERENCING NEW TABLE AS reprieve_new FOR EACH STATEMENT EXECUTE FUNCTION reprieve.%I()', 'all_' || name));
         END IF;
@@ -619,7 +645,7 @@ BEGIN
     END LOOP;
     PERFORM reprieve.ensure_marked(t.relid) FROM reprieve.tables t
       JOIN pg_class c ON c.oid = t.relid
-     WHERE t.mode = 'mark' AND t.signature IS DISTINCT FROM 'preparing' AND (relids IS NULL OR t.relid = ANY (touched || relids));
+     WHERE t.mode = 'mark' AND t.signature IS DISTINCT FROM 'preparing' AND (relids IS NULL OR t.relid = ANY (reprieve.upwards(touched || relids)));
 END $$;
 
 -- Drops triggers and functions of a foreign key that is gone or no longer of interest.

@@ -385,7 +385,7 @@ async fn a_keeper_without_superuser_acts_for_the_owners() {
         "SELECT reprieve.next_deletion()",
         "SELECT * FROM reprieve.graveyard",
         "SELECT * FROM reprieve.tables",
-        "CREATE TEMP TABLE mine (id int); CREATE TRIGGER t AFTER DELETE ON mine EXECUTE FUNCTION reprieve.capture()",
+        "CREATE TEMP TABLE mine (id int); CREATE TRIGGER t AFTER DELETE ON mine EXECUTE FUNCTION reprieve.capture_row()",
     ] {
         let error = client.batch_execute(forbidden).await.unwrap_err();
         assert_eq!(
