@@ -305,7 +305,8 @@ fn report(places: &[Place], lines: &[Line]) {
             let ratios = line.rounds.iter().map(|round| round[at] / round[and]);
             median(ratios.collect())
         };
-        for at in 0..line.rounds.first().map_or(0, Vec::len) {
+        let measured = line.rounds.first().map_or(0, Vec::len);
+        for (at, place) in places.iter().enumerate().take(measured) {
             let ratio = between(at, 0);
             let text = match (at, line.rounds.iter().any(|round| round.len() > 1)) {
                 (0, _) | (_, false) => format!("{:.3}", of(at)),
@@ -315,7 +316,7 @@ fn report(places: &[Place], lines: &[Line]) {
             json.push(format!(
                 "{{\"what\": \"{}\", \"where\": \"{}\", \"ms\": {:.4}, \"of_direct\": {ratio:.3}}}",
                 line.name,
-                places[at].name,
+                place.name,
                 of(at)
             ));
         }
