@@ -5,7 +5,17 @@ DECLARE
 BEGIN
     FOR old IN SELECT t.relid FROM reprieve.tables t JOIN pg_catalog.pg_class c ON c.oid = t.relid
                WHERE t.mode = 'mark' AND t.signature IS DISTINCT FROM 'preparing'
-                 AND to_regprocedure('reprieve.count_' || t.relid || '(bigint)') IS NULL LOOP
+                 AND (to_regprocedure('reprieve.count_' || t.relid || '(bigint)') IS NULL
+                      OR EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'reprieve'::regnamespace
+                                    AND p.proname = 'make_way_' || t.relid AND p.prosrc !~ 'evict_tombstones')) LOOP
         PERFORM reprieve.ensure_mark(old), reprieve.follow_schema(ARRAY[old]);
     END LOOP;
+END $$;
+
+-- Rows that one statement both changed and took, deleted before the keeper gave them their references back.
+DO $$
+BEGIN
+    IF current_setting('reprieve.new_before_images') = '1' THEN
+        PERFORM reprieve.before_images(d.deletion_id) FROM (SELECT DISTINCT r.deletion_id FROM reprieve.relinks r) d;
+    END IF;
 END $$;

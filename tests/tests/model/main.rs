@@ -2,19 +2,21 @@
 //! ever deleted comes back.
 //!
 //! `MODEL_SCHEMAS=200 MODEL_OPERATIONS=500` for the long form, `MODEL_FIRST=n` to begin behind the first n schemas; `MODEL_SEED=n` tries
-//! one schema again. Half of the schemas use keys again and change them. In the others every row that was deleted must come
+//! one schema again. Between statements something is undeleted, MODEL_UNDELETES times in a hundred. Half of the schemas use keys again and change them. In the others every row that was deleted must come
 //! back, as it was.
 
 mod operations;
 mod random;
 mod schema;
+mod undeletes;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use operations::{Contents, Operations};
 use random::Random;
 use schema::Schema;
+use undeletes::{Row, Undeletes};
 use tests::Pair;
 use tests::client::{Client, rows};
 use tests::compare::difference;
@@ -25,6 +27,9 @@ use tests::pair::settle;
 const EXPECTED: &[&str] = &[
     "23502", "23503", "23505", "40P01", "40001", "21000", "25P02", "3B001", "55000",
 ];
+
+/// What is found by a check that is clean.
+const CHECK: &str = "SELECT * FROM reprieve.check_v1() WHERE severity <> 'notice'";
 
 fn setting(name: &str, otherwise: usize) -> usize {
     std::env::var(name)
@@ -167,16 +172,16 @@ struct Deleted {
 }
 
 impl Deleted {
-    fn note(&mut self, before: &Contents, after: &Contents) -> Vec<(usize, i64)> {
+    fn note(&mut self, before: &Contents, after: &Contents) -> Vec<Row> {
         let mut gone = Vec::new();
         for (table, rows) in before.iter().enumerate() {
             for (id, text) in rows {
                 if !after[table].contains_key(id) {
-                    gone.push((table, *id));
-                    self.pending.push(((table, *id), text.clone()));
+                    gone.push(((table, *id), text.clone()));
                 }
             }
         }
+        self.pending.extend(gone.iter().cloned());
         gone
     }
 
@@ -223,7 +228,13 @@ fn one_session(pair: &Pair, seed: u64) {
     let mut deleted = Deleted::default();
     let mut now = contents(&mut world.plain, &schema);
     let mut failed = false;
+    let mut chance = Random::new(seed.rotate_left(32));
+    let mut owner = pair.plain().superuser(&database);
+    let mut undeletes = pair
+        .proxy()
+        .map(|_| Undeletes::new(pair.behind().superuser(&database), seed));
     for _ in 0..setting("MODEL_OPERATIONS", 60) {
+        let was_outside = !operations.in_transaction;
         let sql = if failed {
             operations.failed()
         } else {
@@ -245,12 +256,36 @@ fn one_session(pair: &Pair, seed: u64) {
         if back && !sql.starts_with("ROLLBACK TO") {
             deleted.pending.clear();
         } else if !back {
-            for (table, id) in deleted.note(&before, &now) {
-                operations.removed(table, id);
+            let gone = deleted.note(&before, &now);
+            for ((table, id), _) in &gone {
+                operations.removed(*table, *id);
+            }
+            let alone = was_outside && status(&reply) == b'I';
+            if let Some(undeletes) = &mut undeletes
+                && status(&reply) == b'I'
+            {
+                undeletes.note(if alone { gone } else { Vec::new() });
             }
         }
         deleted.follow(&sql, status(&reply), &now);
+        if let Some(undeletes) = &mut undeletes
+            && status(&reply) == b'I'
+            && chance.percent(setting("MODEL_UNDELETES", 5))
+        {
+            let attempt = AssertUnwindSafe(|| {
+                undeletes.attempt(&mut world.tried, &mut owner, &schema, &now)
+            });
+            let story = catch_unwind(attempt).unwrap_or_else(|panic| {
+                eprintln!("{}", world.story());
+                resume_unwind(panic)
+            });
+            world.said.extend(story);
+            let before = std::mem::replace(&mut now, contents(&mut world.plain, &schema));
+            deleted.note(&before, &now);
+            deleted.follow("", b'I', &now);
+        }
     }
+    drop((undeletes, owner));
     if operations.in_transaction {
         world.run("ROLLBACK", false);
     }
@@ -271,7 +306,6 @@ fn comes_back(
     live: Contents,
     deleted: &Deleted,
 ) {
-    const CHECK: &str = "SELECT * FROM reprieve.check_v1() WHERE severity <> 'notice'";
     let mut keeper = pair.behind().superuser(database);
     let mut client = Client::connect(&pair.tried(), "clerk", database).expect("connects");
     assert_eq!(keeper.run(CHECK), Vec::<String>::new(), "\n{story}");
@@ -404,7 +438,7 @@ fn several_sessions(pair: &Pair, seed: u64) {
                 operations.in_transaction = status(&reply) != b'I';
                 if !failed {
                     let before = std::mem::replace(&mut now, contents(&mut client, schema));
-                    for (table, id) in Deleted::default().note(&before, &now) {
+                    for ((table, id), _) in Deleted::default().note(&before, &now) {
                         operations.removed(table, id);
                     }
                 }
@@ -420,9 +454,8 @@ fn several_sessions(pair: &Pair, seed: u64) {
         }
     });
     let mut keeper = pair.behind().superuser(&database);
-    let check = "SELECT * FROM reprieve.check_v1() WHERE severity <> 'notice'";
     assert_eq!(
-        keeper.run(check),
+        keeper.run(CHECK),
         Vec::<String>::new(),
         "seed {seed}: {}",
         schema.ddl.join(";\n")
@@ -433,7 +466,7 @@ fn several_sessions(pair: &Pair, seed: u64) {
         ));
     }
     assert_eq!(
-        keeper.run(check),
+        keeper.run(CHECK),
         Vec::<String>::new(),
         "seed {seed}, undeleted: {}",
         schema.ddl.join(";\n")
