@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use operations::{Contents, Operations};
 use random::Random;
 use schema::Schema;
-use undeletes::{Row, Undeletes};
+use undeletes::{Dba, Row, Undeletes};
 use tests::Pair;
 use tests::client::{Client, rows};
 use tests::compare::difference;
@@ -311,16 +311,24 @@ fn comes_back(
     assert_eq!(keeper.run(CHECK), Vec::<String>::new(), "\n{story}");
     let mut reports = Vec::new();
     let mut partly = false;
-    for id in keeper.run("SELECT id FROM reprieve.deletions ORDER BY id DESC") {
-        let call = format!("SELECT * FROM reprieve.undelete_deletion_v1({id}");
-        let mut messages = keeper.query(&format!("{call})"));
-        if !schema.reuses && messages.iter().any(|message| message.tag == b'E') {
-            partly = true;
-            messages = keeper.query(&format!("{call}, 'nonconflict_only')"));
-            let failed = messages.iter().find(|message| message.tag == b'E');
-            assert!(failed.is_none(), "\n{story}\n{call}: {failed:?}");
+    let ids = keeper.run("SELECT id FROM reprieve.deletions ORDER BY id DESC");
+    let mut more = true;
+    // Again where a row waits for one of an earlier deletion: under a deferred foreign key parents may be deleted first.
+    while std::mem::take(&mut more) {
+        for id in &ids {
+            let call = format!("SELECT * FROM reprieve.undelete_deletion_v1({id}");
+            let mut messages = keeper.query(&format!("{call})"));
+            if !schema.reuses && messages.iter().any(|message| message.tag == b'E') {
+                partly = true;
+                messages = keeper.query(&format!("{call}, 'nonconflict_only')"));
+                let failed = messages.iter().find(|message| message.tag == b'E');
+                assert!(failed.is_none(), "\n{story}\n{call}: {failed:?}");
+            }
+            let lines = rows(&messages);
+            let nothing = |line: &String| line.starts_with("(all)|0|0|");
+            more |= partly && !lines.is_empty() && !lines.iter().any(nothing);
+            reports.extend(lines);
         }
-        reports.extend(rows(&messages));
     }
     let reports = reports.join("\n");
     assert_eq!(
@@ -417,6 +425,7 @@ fn several_sessions(pair: &Pair, seed: u64) {
             let mut now = contents(&mut client, schema);
             let mut failed = false;
             let mut said = Vec::new();
+            let mut dba = Dba::new(pair.behind().superuser(database), seed * 1000 + number);
             for _ in 0..setting("MODEL_OPERATIONS", 60) {
                 let sql = if failed {
                     operations.failed()
@@ -436,6 +445,17 @@ fn several_sessions(pair: &Pair, seed: u64) {
                 }
                 failed = status(&reply) == b'E';
                 operations.in_transaction = status(&reply) != b'I';
+                // A session that waits for itself would wait forever.
+                if status(&reply) == b'I'
+                    && let Some((call, state)) = dba.act(setting("MODEL_UNDELETES", 5))
+                {
+                    said.push(format!("-- {call}: {state}"));
+                    assert!(
+                        state.is_empty() || state.starts_with("RV01") || EXPECTED.contains(&state.as_str()),
+                        "{}",
+                        said.join(";\n")
+                    );
+                }
                 if !failed {
                     let before = std::mem::replace(&mut now, contents(&mut client, schema));
                     for ((table, id), _) in Deleted::default().note(&before, &now) {

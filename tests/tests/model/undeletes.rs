@@ -220,6 +220,44 @@ impl Undeletes {
     }
 }
 
+/// Undeletes and takes them back while others write.
+pub struct Dba {
+    keeper: Client,
+    random: Random,
+}
+
+impl Dba {
+    pub fn new(keeper: Client, seed: u64) -> Dba {
+        Dba {
+            keeper,
+            random: Random::new(!seed),
+        }
+    }
+
+    /// This many times out of a hundred: what was called, and the SQLSTATE with which it failed, if it did.
+    pub fn act(&mut self, chance: usize) -> Option<(String, String)> {
+        if !self.random.percent(chance) {
+            return None;
+        }
+        let back = self.random.below(12);
+        let mode = self.random.of(MODES);
+        let call = if self.random.percent(25) {
+            "SELECT count(*) FROM (SELECT max(id) AS id FROM reprieve.acts WHERE undone_at IS NULL) a, \
+             reprieve.undo_undelete_v1(a.id, 'nonconflict_only')"
+                .to_owned()
+        } else {
+            format!(
+                "SELECT count(*) FROM (SELECT id FROM reprieve.deletions ORDER BY id DESC OFFSET {back} LIMIT 1) d, \
+                 reprieve.undelete_deletion_v1(d.id, '{mode}')"
+            )
+        };
+        let messages = self.keeper.query(&call);
+        let error = messages.iter().find(|message| message.tag == b'E');
+        let state = error.and_then(|error| error.field(b'C'));
+        Some((call, state.unwrap_or_default()))
+    }
+}
+
 /// Gives plain PostgreSQL the rows that an undelete has changed. It checks nothing meanwhile: the other side has.
 fn copy(plain: &mut Client, schema: &Schema, before: &Contents, after: &Contents) {
     let mut removals = String::new();
