@@ -59,6 +59,18 @@ BEGIN
                         (SELECT string_agg(format('%I = c.%I', u.f, u.k), ', ') FROM unnest(link.child_columns, link.parent_columns) AS u(f, k)) END);
 END $$;
 
+-- Whether rows of a table may be written for that without anybody's noticing: nothing of the owner's runs, and nobody follows them.
+CREATE OR REPLACE FUNCTION reprieve.lets_go(relid oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT c.relkind = 'r' AND has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'UPDATE')
+       AND NOT EXISTS (SELECT FROM pg_inherits h WHERE $1 IN (h.inhrelid, h.inhparent))
+       AND NOT EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = $1 AND r.ev_type = '2')
+       AND NOT EXISTS (SELECT FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid WHERE g.tgrelid = $1 AND NOT g.tgisinternal
+                          AND p.pronamespace <> 'reprieve'::regnamespace AND g.tgtype & 16 <> 0)
+       AND NOT EXISTS (SELECT FROM pg_publication_tables v WHERE v.schemaname = n.nspname AND v.tablename = c.relname)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1
+$$;
+
 -- Lets go of the references of live rows to the tombstones in `known` (see hanging).
 CREATE OR REPLACE FUNCTION reprieve.detach(known jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -74,12 +86,12 @@ DECLARE
     -- Ours is no upsert: see note_upsert.
     upsert text := current_setting('reprieve.upsert', true);
 BEGIN
-    FOR link IN SELECT l.* FROM reprieve.links l WHERE known ? l.parent::text AND reprieve.detaches(l)
-                AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = l.child AND t.mode = 'mark') LOOP
+    FOR link IN SELECT l.* FROM reprieve.links l WHERE known ? l.parent::text AND reprieve.detaches(l) LOOP
         places := ARRAY(SELECT jsonb_array_elements_text(known -> link.parent::text))::tid[];
-        source := format('%s c, %s p WHERE p.ctid = ANY ($1) AND %s AND c.deleted_at IS NULL', link.child_sql, link.parent_sql, link.match_sql);
+        source := format('%s c, %s p WHERE p.ctid = ANY ($1) AND %s AND %s', link.child_sql, link.parent_sql, link.match_sql,
+                         reprieve.live_sql(link.child, 'c'));
         EXECUTE format('SELECT EXISTS (SELECT FROM %s)', source) INTO found USING places;
-        CONTINUE WHEN NOT found OR reprieve.detached_sql(link) IS NULL;
+        CONTINUE WHEN NOT found OR NOT reprieve.lets_go(link.child) OR reprieve.detached_sql(link) IS NULL;
         -- So that nobody takes them again at once: see reattach.
         PERFORM set_config('reprieve.detached', '', true);
         BEGIN
@@ -133,15 +145,16 @@ CREATE OR REPLACE FUNCTION reprieve.evict_tombstones(relid oid, places tid[]) RE
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
-    known jsonb;
+    known jsonb := jsonb_build_object(relid::text, to_jsonb(places));
 BEGIN
+    IF NOT EXISTS (SELECT FROM reprieve.links l WHERE l.parent = relid) THEN
+        PERFORM reprieve.bury_tombstones(relid, places);
+        RETURN;
+    END IF;
     IF EXISTS (SELECT FROM reprieve.links l JOIN reprieve.tables t ON t.relid = l.child AND t.mode = 'mark' WHERE l.parent = relid) THEN
         known := reprieve.hanging(relid, places);
-        PERFORM reprieve.detach(known);
-        PERFORM set_config('reprieve.burying', '1', true);
-        PERFORM reprieve.delete_places(known);
-        PERFORM set_config('reprieve.burying', '', true);
-    ELSE
-        PERFORM reprieve.bury_tombstones(relid, places);
     END IF;
+    PERFORM reprieve.detach(known), set_config('reprieve.burying', '1', true);
+    PERFORM reprieve.delete_places(known);
+    PERFORM set_config('reprieve.burying', '', true);
 END $$;

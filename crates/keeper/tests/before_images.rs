@@ -204,3 +204,41 @@ async fn deletions_from_before() {
     assert_eq!(content(&db, TABLES).await, before);
     assert_sound(&db).await;
 }
+
+/// Rows without a key that look the same once their references are gone: each gets one back that one of them had.
+#[tokio::test]
+async fn rows_that_look_the_same() {
+    let schema = "
+        CREATE TABLE p(id int PRIMARY KEY); CREATE TABLE k(p int REFERENCES p ON DELETE SET NULL, v text);
+        INSERT INTO p VALUES (1), (2), (3);
+        INSERT INTO k VALUES (1, 'x'), (1, 'x'), (2, 'x'), (3, 'x'), (2, NULL), (NULL, 'x'), (NULL, 'y');";
+    for mode in ["mark", "bin"] {
+        let enabled = &[("k", "bin"), ("p", mode)];
+        let db = database(&format!("before_twins_{mode}"), schema, enabled).await;
+        let before = content(&db, &["p", "k"]).await;
+        let deletion = if mode == "mark" {
+            delete(&db, "p", "id < 3").await
+        } else {
+            db.run("DELETE FROM p WHERE id < 3").await;
+            last(&db).await
+        };
+        let gone = content(&db, &["p", "k"]).await;
+        for _ in 0..2 {
+            assert_eq!(
+                undelete(&db, &format!("deletion_v1({deletion})")).await,
+                [
+                    "public.k|0|4|0|COMPLETE",
+                    "public.p|2|0|0|COMPLETE",
+                    "(all)|2|4|0|COMPLETE"
+                ]
+            );
+            assert_eq!(content(&db, &["p", "k"]).await, before);
+            db.run(&format!(
+                "SELECT * FROM reprieve.undo_undelete_of_v1({deletion})"
+            ))
+            .await;
+            assert_eq!(content(&db, &["p", "k"]).await, gone);
+            assert_sound(&db).await;
+        }
+    }
+}

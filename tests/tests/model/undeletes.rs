@@ -116,9 +116,14 @@ impl Undeletes {
         let taken = taken.clone();
         let veiled = schema.tables.iter().map(|table| {
             let columns = table.columns().join(", ");
+            let marks = format!("SELECT reprieve.has_marks('{}'::regclass)", table.name);
+            let live = match self.keeper.value(&marks).as_str() {
+                "t" => "deleted_at IS NULL",
+                _ => "true",
+            };
             self.keeper
                 .run(&format!(
-                    "SELECT id, row({columns})::text FROM {} WHERE deleted_at IS NULL",
+                    "SELECT id, row({columns})::text FROM {} WHERE {live}",
                     table.name
                 ))
                 .into_iter()
