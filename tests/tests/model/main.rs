@@ -16,12 +16,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use operations::{Contents, Operations};
 use random::Random;
 use schema::Schema;
-use undeletes::{Dba, Row, Undeletes};
 use tests::Pair;
 use tests::client::{Client, rows};
 use tests::compare::difference;
 use tests::message::{Detail, Message};
 use tests::pair::settle;
+use undeletes::{Dba, Row, Undeletes};
 
 /// States that a statement of this test may end in, when several sessions run at once.
 const EXPECTED: &[&str] = &[
@@ -272,9 +272,8 @@ fn one_session(pair: &Pair, seed: u64) {
             && status(&reply) == b'I'
             && chance.percent(setting("MODEL_UNDELETES", 5))
         {
-            let attempt = AssertUnwindSafe(|| {
-                undeletes.attempt(&mut world.tried, &mut owner, &schema, &now)
-            });
+            let attempt =
+                AssertUnwindSafe(|| undeletes.attempt(&mut world.tried, &mut owner, &schema, &now));
             let story = catch_unwind(attempt).unwrap_or_else(|panic| {
                 eprintln!("{}", world.story());
                 resume_unwind(panic)
@@ -451,7 +450,9 @@ fn several_sessions(pair: &Pair, seed: u64) {
                 {
                     said.push(format!("-- {call}: {state}"));
                     assert!(
-                        state.is_empty() || state.starts_with("RV01") || EXPECTED.contains(&state.as_str()),
+                        state.is_empty()
+                            || state.starts_with("RV01")
+                            || EXPECTED.contains(&state.as_str()),
                         "{}",
                         said.join(";\n")
                     );

@@ -24,7 +24,11 @@ impl Table {
         ["id", "v"]
             .into_iter()
             .chain(self.unique.then_some("code"))
-            .chain(self.references.iter().map(|reference| reference.column.as_str()))
+            .chain(
+                self.references
+                    .iter()
+                    .map(|reference| reference.column.as_str()),
+            )
             .collect()
     }
 }

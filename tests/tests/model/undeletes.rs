@@ -206,8 +206,9 @@ impl Undeletes {
         deletion: i64,
         call: &str,
     ) -> Option<String> {
-        let Answer::Report { verdict, .. } = self.call(call) else {
-            return Some(format!("-- {call}, refused"));
+        let verdict = match self.call(call) {
+            Answer::Report { verdict, .. } => verdict,
+            Answer::Refused(message) => return Some(format!("-- {call}: {message}")),
         };
         self.sound(call);
         if verdict == "COMPLETE" {
