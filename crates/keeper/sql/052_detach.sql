@@ -88,8 +88,10 @@ DECLARE
 BEGIN
     FOR link IN SELECT l.* FROM reprieve.links l WHERE known ? l.parent::text AND reprieve.detaches(l) LOOP
         places := ARRAY(SELECT jsonb_array_elements_text(known -> link.parent::text))::tid[];
-        source := format('%s c, %s p WHERE p.ctid = ANY ($1) AND %s AND %s', link.child_sql, link.parent_sql, link.match_sql,
-                         reprieve.live_sql(link.child, 'c'));
+        -- Rows of this transaction only: others are not ours to write, and nothing would take their references again.
+        source := format('%s c, %s p WHERE p.ctid = ANY ($1) AND %s AND %s AND CASE WHEN age(c.xmin) <= 0'
+                         ' THEN pg_xact_status((pg_current_xact_id()::text::bigint - age(c.xmin))::text::xid8) = ''in progress'' END',
+                         link.child_sql, link.parent_sql, link.match_sql, reprieve.live_sql(link.child, 'c'));
         EXECUTE format('SELECT EXISTS (SELECT FROM %s)', source) INTO found USING places;
         CONTINUE WHEN NOT found OR NOT reprieve.lets_go(link.child) OR reprieve.detached_sql(link) IS NULL;
         -- So that nobody takes them again at once: see reattach.
