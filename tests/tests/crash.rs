@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tests::client::{Got, REPLY_TIME_MAX};
 use tests::pair::{direct, settle};
+use tests::sql::statements;
 use tests::{Client, Cluster, Proxy, front};
 
 /// A DELETE of `p` takes `c` and `g` along and changes `n`; of `k` (no key, another mode) it takes some and changes the others.
@@ -51,13 +52,17 @@ impl Shop {
         let proxy = Proxy::start(cluster.port(), "*.*");
         cluster.create_database("shop");
         let mut client = proxy.connect("shop");
-        client.run(SCHEMA);
+        for sql in statements(SCHEMA) {
+            client.run(sql);
+        }
         settle(&cluster, "shop");
         cluster
             .superuser("shop")
             .run("SELECT reprieve.enable_v1('k', 'bin')");
         settle(&cluster, "shop");
-        client.run(ROWS);
+        for sql in statements(ROWS) {
+            client.run(sql);
+        }
         Shop { cluster, proxy }
     }
 

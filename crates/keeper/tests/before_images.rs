@@ -12,7 +12,7 @@ mod undelete_support;
 use support::Database;
 use undelete_support::{assert_sound, content, database, delete, last, mark, undelete};
 
-/// `c`, `k` (no key) and `g` refer to `a` by SET DEFAULT or SET NULL, and by way of `b` by CASCADE. The default is no row.
+/// `c`, `k` (no key) and `g` refer to `a` by SET DEFAULT or SET NULL, and by way of `b` by CASCADE.
 const SCHEMA: &str = "
     CREATE TABLE a(id int PRIMARY KEY); CREATE TABLE b(id int PRIMARY KEY, a int REFERENCES a ON DELETE CASCADE);
     CREATE TABLE c(id int PRIMARY KEY, a int DEFAULT 9 REFERENCES a ON DELETE SET DEFAULT, b int REFERENCES b ON DELETE CASCADE,
@@ -21,7 +21,7 @@ const SCHEMA: &str = "
     CREATE TABLE k(a int DEFAULT 9 REFERENCES a ON DELETE SET DEFAULT, b int REFERENCES b ON DELETE CASCADE, c char(5), f float8);
     CREATE TABLE g(id numeric(8,2) PRIMARY KEY, b int REFERENCES b ON DELETE CASCADE, a int DEFAULT 9 REFERENCES a ON DELETE SET DEFAULT);
     CREATE TABLE f(a int DEFAULT 9 REFERENCES a ON DELETE SET DEFAULT, id int, b int REFERENCES b ON DELETE CASCADE, PRIMARY KEY (a, id));
-    INSERT INTO a VALUES (1), (2); INSERT INTO b VALUES (1, 1), (2, 2);
+    INSERT INTO a VALUES (1), (2), (9); INSERT INTO b VALUES (1, 1), (2, 2);
     INSERT INTO c VALUES (1, 1, 1, 1, 'x'), (2, 2, 1, 1, NULL), (3, 2, 2, 1, ''); INSERT INTO d VALUES (1, 1), (2, 3);
     INSERT INTO k VALUES (1, 1, 'x', 0.1), (1, 1, 'x', 0.1), (2, 2, 'x', 0.1); INSERT INTO g VALUES (1.5, 1, 1), (2, 2, 2);
     INSERT INTO f VALUES (1, 1, 1), (2, 1, 2);";
@@ -94,6 +94,17 @@ async fn there_and_back(db: &Database, statement: &str) {
 #[tokio::test]
 async fn tombstones() {
     let db = database("before_marked", SCHEMA, MARKED).await;
+    there_and_back(&db, &mark("a", "id = 1")).await;
+}
+
+/// PostgreSQL does not mind that the default is no row where the row that gets it goes.
+#[tokio::test]
+async fn defaults_that_lead_nowhere() {
+    let schema = SCHEMA.replace(", (9);", ";").replace(
+        "ON DELETE SET DEFAULT",
+        "ON DELETE SET DEFAULT DEFERRABLE INITIALLY DEFERRED",
+    );
+    let db = database("before_nowhere", &schema, MARKED).await;
     there_and_back(&db, &mark("a", "id = 1")).await;
 }
 

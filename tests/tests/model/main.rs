@@ -11,7 +11,7 @@ mod schema;
 mod undeletes;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use operations::{Contents, Operations};
 use random::Random;
@@ -228,11 +228,7 @@ fn one_session(pair: &Pair, seed: u64) {
     let mut deleted = Deleted::default();
     let mut now = contents(&mut world.plain, &schema);
     let mut failed = false;
-    let mut chance = Random::new(seed.rotate_left(32));
-    let mut owner = pair.plain().superuser(&database);
-    let mut undeletes = pair
-        .proxy()
-        .map(|_| Undeletes::new(pair.behind().superuser(&database), seed));
+    let mut undeletes = pair.proxy().map(|_| Undeletes::new(pair, &database, seed));
     for _ in 0..setting("MODEL_OPERATIONS", 60) {
         let was_outside = !operations.in_transaction;
         let sql = if failed {
@@ -260,31 +256,23 @@ fn one_session(pair: &Pair, seed: u64) {
             for ((table, id), _) in &gone {
                 operations.removed(*table, *id);
             }
-            let alone = was_outside && status(&reply) == b'I';
             if let Some(undeletes) = &mut undeletes
                 && status(&reply) == b'I'
             {
-                undeletes.note(if alone { gone } else { Vec::new() });
+                undeletes.note(if was_outside { gone } else { Vec::new() });
             }
         }
         deleted.follow(&sql, status(&reply), &now);
         if let Some(undeletes) = &mut undeletes
             && status(&reply) == b'I'
-            && chance.percent(setting("MODEL_UNDELETES", 5))
+            && undeletes.now_and_then(&mut world, &schema, &now)
         {
-            let attempt =
-                AssertUnwindSafe(|| undeletes.attempt(&mut world.tried, &mut owner, &schema, &now));
-            let story = catch_unwind(attempt).unwrap_or_else(|panic| {
-                eprintln!("{}", world.story());
-                resume_unwind(panic)
-            });
-            world.said.extend(story);
             let before = std::mem::replace(&mut now, contents(&mut world.plain, &schema));
             deleted.note(&before, &now);
             deleted.follow("", b'I', &now);
         }
     }
-    drop((undeletes, owner));
+    drop(undeletes);
     if operations.in_transaction {
         world.run("ROLLBACK", false);
     }

@@ -1,11 +1,14 @@
 //! Undeletes amid random statements: taken back, undone, or kept, in which case plain PostgreSQL is given the same rows by hand.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use tests::Pair;
 use tests::client::{Client, rows};
 
 use crate::operations::Contents;
 use crate::random::Random;
 use crate::schema::Schema;
-use crate::{CHECK, contents};
+use crate::{CHECK, World, contents, setting};
 
 const MODES: &[&str] = &[
     "nocascade",
@@ -27,6 +30,9 @@ enum Answer {
 
 pub struct Undeletes {
     keeper: Client,
+    /// The superuser of plain PostgreSQL.
+    plain: Client,
+    chance: Random,
     random: Random,
     newest: i64,
     /// Deletions that are known to have taken just these rows, as they were, and nothing of which has come back.
@@ -35,13 +41,31 @@ pub struct Undeletes {
 
 impl Undeletes {
     /// Choices of its own: the statements are the same with it and without it, up to the first undelete that is kept.
-    pub fn new(keeper: Client, seed: u64) -> Undeletes {
+    pub fn new(pair: &Pair, database: &str, seed: u64) -> Undeletes {
         Undeletes {
-            keeper,
+            keeper: pair.behind().superuser(database),
+            plain: pair.plain().superuser(database),
+            chance: Random::new(seed.rotate_left(32)),
             random: Random::new(!seed),
             newest: 0,
             known: Vec::new(),
         }
+    }
+
+    /// Undeletes something now and then, outside of transactions. True if there may be other rows since.
+    pub fn now_and_then(&mut self, world: &mut World, schema: &Schema, now: &Contents) -> bool {
+        if !self.chance.percent(setting("MODEL_UNDELETES", 5)) {
+            return false;
+        }
+        let attempt = catch_unwind(AssertUnwindSafe(|| {
+            self.attempt(&mut world.tried, schema, now)
+        }));
+        let story = attempt.unwrap_or_else(|panic| {
+            eprintln!("{}", world.story());
+            resume_unwind(panic)
+        });
+        world.said.extend(story);
+        true
     }
 
     /// A statement outside of a transaction has taken these rows.
@@ -61,13 +85,7 @@ impl Undeletes {
     }
 
     /// Undeletes something, if there is anything. Returns what to add to the story; the contents are other ones if it was kept.
-    pub fn attempt(
-        &mut self,
-        tried: &mut Client,
-        plain: &mut Client,
-        schema: &Schema,
-        now: &Contents,
-    ) -> Option<String> {
+    fn attempt(&mut self, tried: &mut Client, schema: &Schema, now: &Contents) -> Option<String> {
         let recent = self
             .keeper
             .run("SELECT id FROM reprieve.deletions ORDER BY id DESC LIMIT 12");
@@ -80,7 +98,7 @@ impl Undeletes {
         match self.random.below(10) {
             0..4 => self.take_back(tried, schema, now, deletion, &call),
             4..8 if !["replace", "force"].contains(&mode) => self.undo(tried, schema, now, &call),
-            _ => return self.keep(tried, plain, schema, now, deletion, &call),
+            _ => return self.keep(tried, schema, now, deletion, &call),
         }
         Some(format!("-- {call}, and back"))
     }
@@ -200,7 +218,6 @@ impl Undeletes {
     fn keep(
         &mut self,
         tried: &mut Client,
-        plain: &mut Client,
         schema: &Schema,
         now: &Contents,
         deletion: i64,
@@ -221,7 +238,7 @@ impl Undeletes {
         self.known.retain(|(known, _)| *known != deletion);
         self.note(Vec::new());
         let after = contents(tried, schema);
-        copy(plain, schema, now, &after);
+        copy(&mut self.plain, schema, now, &after);
         Some(format!("-- {call}, kept: {verdict}"))
     }
 }
