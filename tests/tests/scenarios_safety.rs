@@ -23,7 +23,8 @@ fn open(database: &str, setup: &str) -> (Client, Client) {
     let mut app = SHOP.proxy.connect(database);
     app.run(setup);
     settle(&SHOP.cluster, database);
-    (app, SHOP.proxy.connect_admin(database))
+    let admin = SHOP.proxy.connect_admin(database);
+    (app, admin.with_check(&SHOP.cluster, database))
 }
 
 fn last_deletion(admin: &mut Client) -> String {

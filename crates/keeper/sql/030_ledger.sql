@@ -181,6 +181,9 @@ DECLARE
     ignored text;
 BEGIN
     IF depth <= 0 THEN
+        IF current_setting('reprieve.relinking', true) <> '' AND current_setting('reprieve.relinking', true) = current_setting('reprieve.deletion', true) THEN
+            PERFORM reprieve.before_images(reprieve.open_deletion());
+        END IF;
         ignored := set_config('reprieve.deletion', '', true);
     END IF;
     ignored := set_config('reprieve.depth', greatest(depth, 0)::text, true);

@@ -163,7 +163,9 @@ BEGIN
     EXECUTE format('SELECT $2 FROM %s FOR UPDATE OF c', source) USING parents, id;
     EXECUTE reprieve.remember_sql(link, source) USING parents, id;
     GET DIAGNOSTICS changed = ROW_COUNT;
-    PERFORM reprieve.count_deletion(id, link.child, 0, changed);
+    IF changed > 0 THEN
+        PERFORM reprieve.count_deletion(id, link.child, 0, changed), reprieve.note_relinks(id);
+    END IF;
 END $$;
 
 -- BEFORE DELETE ROW of an enabled parent that leaves physically: PostgreSQL's own SET NULL / SET DEFAULT comes next.
@@ -190,7 +192,7 @@ BEGIN
     GET DIAGNOSTICS changed = ROW_COUNT;
     IF changed > 0 THEN
         EXECUTE reprieve.remember_sql(link, source) USING OLD, reprieve.begin_deletion_v1(NULL);
-        PERFORM reprieve.count_deletion(reprieve.open_deletion(), link.child, 0, changed);
+        PERFORM reprieve.count_deletion(reprieve.open_deletion(), link.child, 0, changed), reprieve.note_relinks(reprieve.open_deletion());
     END IF;
     RETURN OLD;
 END $$;

@@ -353,7 +353,7 @@ BEGIN
                 END;
             END IF;
             IF buried THEN
-                PERFORM reprieve.bury_tombstones(%4$s, ARRAY(SELECT t.ctid FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NOT NULL FOR UPDATE));
+                PERFORM reprieve.evict_tombstones(%4$s, ARRAY(SELECT t.ctid FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NOT NULL FOR UPDATE));
             END IF;
         END IF;
     END IF;$f$, key.guard, target, key.condition, relid);
@@ -467,12 +467,14 @@ DECLARE
     timing text := '';
     name text;
     taken_along text;
+    -- Rows that let go of their reference while a tombstone made way take it again here.
+    reattach text := reprieve.reattach_sql(link);
 BEGIN
     IF EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.parent AND t.mode = 'mark') THEN
         IF link.is_deferrable THEN
             timing := (SELECT 'DEFERRABLE' || CASE WHEN x.condeferred THEN ' INITIALLY DEFERRED ' ELSE ' ' END
                        FROM pg_constraint x WHERE x.oid = link.conoid);
-            PERFORM reprieve.ensure_deferred(link, timing);
+            PERFORM reprieve.ensure_deferred(link, timing), reprieve.ensure_reattach(link);
         END IF;
         name := 'live_' || link.conoid;
         -- The row itself may be gone again by the time a check runs: deferred, or behind a cascade.
@@ -485,7 +487,7 @@ BEGIN
 END $f$, link.child_sql, (SELECT string_agg(format('c.%1$I = NEW.%1$I', c), ' AND ') FROM unnest(link.child_columns) AS c),
             reprieve.live_sql(link.child, 'c'), reprieve.values_sql('NEW', link.child_columns), link.conoid));
         PERFORM reprieve.ensure_function(name, '', 'trigger', NULL, ARRAY[link.parent, link.child], format($f$
-BEGIN
+BEGIN%s
     IF %s AND (TG_OP OPERATOR(pg_catalog.=) 'INSERT' OR %s) THEN
         PERFORM FROM %s p WHERE %s AND p.deleted_at IS NULL FOR KEY SHARE;
         IF NOT FOUND THEN
@@ -493,7 +495,7 @@ BEGIN
         END IF;
     END IF;
     RETURN NULL;
-END $f$, present, reprieve.moved_sql(link.child_columns), link.parent_sql, reprieve.match_sql(link.conoid, 'p', 'NEW'), 'absent_' || link.conoid));
+END $f$, reattach, present, reprieve.moved_sql(link.child_columns), link.parent_sql, reprieve.match_sql(link.conoid, 'p', 'NEW'), 'absent_' || link.conoid));
         PERFORM reprieve.ensure_trigger(link.child, '~reprieve_' || name || '_update', 'AFTER UPDATE OF ' || child_list,
             format(CASE WHEN link.is_deferrable THEN '%1$sFOR EACH ROW WHEN ((%2$s) AND (%3$s)) EXECUTE FUNCTION reprieve.%4$I()'
                         ELSE 'FOR EACH ROW EXECUTE FUNCTION reprieve.%4$I()' END,
@@ -508,7 +510,7 @@ END $f$, present, reprieve.moved_sql(link.child_columns), link.parent_sql, repri
             PERFORM reprieve.ensure_function('all_' || name, '', 'trigger', NULL, ARRAY[link.parent, link.child], format($f$
 DECLARE
     key pg_catalog.text[];
-BEGIN
+BEGIN%4$s
     PERFORM FROM %1$s;
     IF FOUND THEN
         SELECT %2$s INTO key FROM %1$s;
@@ -516,7 +518,7 @@ BEGIN
     END IF;
     RETURN NULL;
 END $f$, format('reprieve_new c, LATERAL (SELECT p.deleted_at FROM %s p WHERE %s OFFSET 0) AS parent WHERE parent.deleted_at IS NOT NULL LIMIT 1',
-                link.parent_sql, link.match_sql), reprieve.values_sql('c', link.child_columns), link.conoid));
+                link.parent_sql, link.match_sql), reprieve.values_sql('c', link.child_columns), link.conoid, reattach));
             PERFORM reprieve.ensure_trigger(link.child, '~reprieve_' || name, 'AFTER INSERT',
                 format('REFERENCING NEW TABLE AS reprieve_new FOR EACH STATEMENT EXECUTE FUNCTION reprieve.%I()', 'all_' || name));
         END IF;
@@ -668,5 +670,5 @@ BEGIN
             EXECUTE format('DROP TRIGGER %I ON %s', name, reprieve.qualified(parent));
         END IF;
     END LOOP;
-    PERFORM reprieve.drop_triggers(child, '^~reprieve_stay_' || conoid || '$');
+    PERFORM reprieve.drop_triggers(child, '^~reprieve_stay_' || conoid || '$'), reprieve.drop_triggers(parent, '^~reprieve_reattach(_update)?_' || conoid || '$');
 END $$;
