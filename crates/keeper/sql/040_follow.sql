@@ -362,7 +362,9 @@ DECLARE
     relid oid;
     places tid[];
 BEGIN
-    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+    -- Nor has a foreign key that is turned off an action; once it is on again, what still refers to a tombstone would be in its way.
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted')
+       OR EXISTS (SELECT FROM reprieve.links l WHERE l.parent = start AND reprieve.is_off(l.conoid, start)) THEN
         PERFORM reprieve.bury_marked(id, start);
         RETURN;
     END IF;
@@ -375,7 +377,8 @@ BEGIN
                 item.rows := ARRAY[places[part]];
             END IF;
             deleted := '{}';
-            FOR link IN SELECT l.* FROM reprieve.links l WHERE l.parent = item.relid ORDER BY l.position LOOP
+            FOR link IN SELECT l.* FROM reprieve.links l WHERE l.parent = item.relid AND NOT reprieve.is_off(l.conoid, l.parent)
+                        ORDER BY l.position LOOP
                 IF link.action = 'c' AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.child AND t.mode = 'mark' AND t.marking) THEN
                     first := link.child <> ALL (touched);
                     marked := reprieve.mark_children(link, id, item.rows, first AND places IS NULL);
