@@ -122,7 +122,7 @@ $$;
 
 -- What SET NULL / SET DEFAULT writes, as a text array.
 CREATE OR REPLACE FUNCTION reprieve.assigned_sql(link reprieve.links) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
     SELECT 'ARRAY[' || string_agg(CASE WHEN (link).action = 'n' OR d.adbin IS NULL THEN 'NULL'
                ELSE format('format(''%%s'', (%s)::%s)', pg_get_expr(d.adbin, d.adrelid), format_type(a.atttypid, a.atttypmod)) END,
                ', ' ORDER BY u.place) || ']::text[]'
@@ -151,7 +151,7 @@ $$;
 
 -- SET NULL / SET DEFAULT of marked parents: remembers what it is about to change.
 CREATE OR REPLACE FUNCTION reprieve.relink(link reprieve.links, id bigint, parents tid[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = '1' SET bytea_output = 'hex'
 SET TimeZone = 'UTC' SET lc_monetary = 'C' AS $$
 DECLARE
@@ -168,7 +168,7 @@ END $$;
 
 -- BEFORE DELETE ROW of an enabled parent that leaves physically: PostgreSQL's own SET NULL / SET DEFAULT comes next.
 CREATE OR REPLACE FUNCTION reprieve.remember_relinks() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = '1' SET bytea_output = 'hex'
 SET TimeZone = 'UTC' SET lc_monetary = 'C' AS $$
 DECLARE

@@ -29,7 +29,7 @@ $$;
 
 -- True if a trigger of ours is one that checks a foreign key in the place of PostgreSQL's own, and that is turned off.
 CREATE OR REPLACE FUNCTION reprieve.stays_off(trigger oid) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
     SELECT coalesce(reprieve.is_off(substring(p.proname FROM '^(?:live|all_live|still)_(\d+)$')::oid, g.tgrelid), false)
     FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid WHERE g.oid = stays_off.trigger
 $$;
@@ -103,7 +103,7 @@ END $$;
 -- The table is `t` in `condition`; `columns` are those the key depends on.
 CREATE OR REPLACE FUNCTION reprieve.keys(relid oid, OUT index_oid oid, OUT exclusion boolean, OUT guard text,
                                          OUT condition text, OUT columns text[])
-RETURNS SETOF record LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF record LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 #variable_conflict use_column
 DECLARE
     i record;
@@ -182,9 +182,13 @@ BEGIN
                      FROM unnest(tables) WITH ORDINALITY AS u(relid, place) JOIN pg_attribute a ON a.attrelid = u.relid
                      WHERE a.attnum > 0 AND NOT a.attisdropped);
     settings := settings || ' SET random_page_cost = 0';
+    -- Of an expression of an index: see 020_names.sql.
+    IF strpos(body, chr(92)) > 0 THEN
+        settings := settings || ' SET standard_conforming_strings = on';
+    END IF;
     SELECT p.prosrc, cardinality(p.proconfig) AS settings INTO old FROM pg_proc p
     WHERE p.pronamespace = 'reprieve'::regnamespace AND p.proname = name;
-    IF old.prosrc = body AND old.settings = (SELECT count(*) FROM regexp_matches(settings, '\mSET\M', 'g')) THEN
+    IF old.prosrc = body AND old.settings = (length(settings) - length(replace(settings, 'SET ', ''))) / 4 THEN
         RETURN;
     END IF;
     EXECUTE format('CREATE OR REPLACE FUNCTION reprieve.%I(%s) RETURNS %s LANGUAGE plpgsql SECURITY DEFINER %s AS %L',

@@ -77,7 +77,7 @@ END $$;
 -- True if a text has more than one statement. What comes behind a schema change in one message was planned without our
 -- columns.
 CREATE OR REPLACE FUNCTION reprieve.has_several(rest text) RETURNS boolean
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
     token text;
     closing text;
@@ -101,7 +101,7 @@ END $$;
 -- True if a message does nothing but turn triggers on or off: that changes no mode and no trigger of ours, and fixtures are loaded with two
 -- such messages that go through all tables. The answer holds for the whole message.
 CREATE OR REPLACE FUNCTION reprieve.only_switches(text text) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
     name CONSTANT text := '(?:"[^"]*"|[[:alnum:]_$]+)';
     digest text := md5(text);
@@ -262,7 +262,7 @@ END $$;
 -- Tables with triggers of ours that a schema change (lower case) may be about: those in the places where one stands, or, where
 -- none of ours does (`in_place` is false, or the text is that of a DO block), those whose name occurs at all.
 CREATE OR REPLACE FUNCTION reprieve.named_in(text text, in_place boolean) RETURNS oid[]
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
     name CONSTANT text := '(?:"[^"]+"|[[:alnum:]_$]+)';
     names text[];
@@ -286,7 +286,7 @@ END $$;
 -- Event trigger: before CREATE and ALTER TABLE, CREATE INDEX, CREATE FUNCTION, rules and policies. Which table it is about nobody says yet; those whose
 -- name is in the text are few. Of a function only what stands before its body can take a row type.
 CREATE OR REPLACE FUNCTION reprieve.on_ddl_start() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET client_min_messages = 'error' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET client_min_messages = 'error' AS $$
 DECLARE
     -- Of a text with several statements those of this kind. Rules and policies may contain semicolons.
     kind text := '\m' || replace(lower(tg_tag), ' ', '\s+(?:(?:or\s+replace|unique)\s+)?') || CASE WHEN tg_tag ~ 'RULE|POLICY' THEN '.*' ELSE '[^;]*' END;
