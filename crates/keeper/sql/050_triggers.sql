@@ -13,16 +13,47 @@ BEGIN
     -- The text it was made from is kept as its comment: catalogs do not give back the same text.
     IF old IS NOT NULL THEN
         IF obj_description(old, 'pg_trigger') = md5(sql) THEN
-            -- DISABLE TRIGGER USER means theirs: a native foreign key goes on as well.
-            IF EXISTS (SELECT FROM pg_trigger t WHERE t.oid = old AND t.tgenabled = 'D') THEN
-                EXECUTE format('ALTER TABLE ONLY %s ENABLE TRIGGER %I', reprieve.qualified(relid), name);
-            END IF;
             RETURN;
         END IF;
         EXECUTE format('DROP TRIGGER %I ON %s', name, reprieve.qualified(relid));
     END IF;
     EXECUTE sql;
     EXECUTE format('COMMENT ON TRIGGER %I ON %s IS %L', name, reprieve.qualified(relid), md5(sql));
+END $$;
+
+-- True if somebody has turned off PostgreSQL's own triggers of a foreign key on one of its two tables (DISABLE TRIGGER ALL).
+CREATE OR REPLACE FUNCTION reprieve.is_off(conoid oid, relid oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM pg_trigger n WHERE n.tgconstraint = is_off.conoid AND n.tgrelid = is_off.relid AND n.tgisinternal AND n.tgenabled = 'D')
+$$;
+
+-- True if a trigger of ours is one that checks a foreign key in the place of PostgreSQL's own, and that is turned off.
+CREATE OR REPLACE FUNCTION reprieve.stays_off(trigger oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+    SELECT coalesce(reprieve.is_off(substring(p.proname FROM '^(?:live|all_live|still)_(\d+)$')::oid, g.tgrelid), false)
+    FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid WHERE g.oid = stays_off.trigger
+$$;
+
+-- Turns our triggers on again, on these tables or (NULL) everywhere: DISABLE TRIGGER means theirs, rows must not be lost by it. All of a
+-- table at once: fixtures are loaded so, with every table of a database.
+CREATE OR REPLACE FUNCTION reprieve.enable_triggers(among oid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    item record;
+    trouble text;
+BEGIN
+    FOR item IN SELECT reprieve.qualified(g.tgrelid) AS target, string_agg(format('ENABLE TRIGGER %I', g.tgname), ', ') AS steps
+                FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
+                WHERE (among IS NULL OR g.tgrelid = ANY (among)) AND g.tgenabled = 'D' AND NOT g.tgisinternal
+                  AND p.pronamespace = 'reprieve'::regnamespace AND NOT (p.proname ~ '(live|still)_' AND reprieve.stays_off(g.oid))
+                GROUP BY g.tgrelid LOOP
+        BEGIN
+            EXECUTE format('ALTER TABLE ONLY %s %s', item.target, item.steps);
+        EXCEPTION WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS trouble = MESSAGE_TEXT;
+            RAISE LOG 'reprieve: our triggers on % stay off: %', item.target, trouble;
+        END;
+    END LOOP;
 END $$;
 
 -- Drops triggers of ours that are no longer wanted, on one table.
@@ -73,7 +104,7 @@ END $$;
 -- The table is `t` in `condition`; `columns` are those the key depends on.
 CREATE OR REPLACE FUNCTION reprieve.keys(relid oid, OUT index_oid oid, OUT exclusion boolean, OUT guard text,
                                          OUT condition text, OUT columns text[])
-RETURNS SETOF record LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF record LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 #variable_conflict use_column
 DECLARE
     i record;
@@ -153,9 +184,13 @@ BEGIN
                      FROM unnest(tables) WITH ORDINALITY AS u(relid, place) JOIN pg_attribute a ON a.attrelid = u.relid
                      WHERE a.attnum > 0 AND NOT a.attisdropped);
     settings := coalesce(settings || ' SET random_page_cost = 0', '');
+    -- Of an expression of an index: see 020_names.sql.
+    IF strpos(body, chr(92)) > 0 THEN
+        settings := settings || ' SET standard_conforming_strings = on';
+    END IF;
     SELECT p.prosrc, coalesce(cardinality(p.proconfig), 0) AS settings INTO old FROM pg_proc p
     WHERE p.pronamespace = 'reprieve'::regnamespace AND p.proname = name;
-    IF old.prosrc = body AND old.settings = (SELECT count(*) FROM regexp_matches(settings, '\mSET\M', 'g')) THEN
+    IF old.prosrc = body AND old.settings = (length(settings) - length(replace(settings, 'SET ', ''))) / 4 THEN
         RETURN;
     END IF;
     EXECUTE format('CREATE OR REPLACE FUNCTION reprieve.%I(%s) RETURNS %s LANGUAGE plpgsql SECURITY DEFINER %s AS %L',

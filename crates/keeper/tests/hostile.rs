@@ -285,3 +285,46 @@ async fn code_in_indexes_never_runs_as_the_keeper() {
     assert_eq!(db.value(left).await, "0");
     db.run("DROP ROLE trojan_other").await;
 }
+
+/// Functions are read with the `standard_conforming_strings` of the session that runs them first.
+#[tokio::test]
+async fn clients_with_old_strings_are_served_as_others_are() {
+    let db = database("old_strings", FAMILY, &[("p", "mark"), ("c", "mark")]).await;
+    db.run("INSERT INTO reprieve.settings VALUES ('tables.enable', '*.*')")
+        .await;
+    let session = db.session().await;
+    let steps = [
+        "SET standard_conforming_strings = off",
+        "SET escape_string_warning = off",
+        "CREATE TABLE notes (id int PRIMARY KEY, text text)",
+        r"CREATE UNIQUE INDEX numbered ON notes (text) WHERE text ~ '^\\d'",
+        r"INSERT INTO notes VALUES (1, '1\\a'), (2, 'b')",
+        r"CREATE TABLE kept (id int DEFAULT 1 PRIMARY KEY, text text DEFAULT 'a\\b')",
+        "INSERT INTO kept DEFAULT VALUES",
+        r"ALTER TABLE p ADD COLUMN path text DEFAULT 'c:\\p', ADD CHECK (path ~ '\\w')",
+        "DROP TABLE kept",
+    ];
+    for step in steps {
+        session.batch_execute(step).await.unwrap();
+    }
+    db.run("SELECT reprieve.advance_v1()").await;
+    session
+        .batch_execute(&mark("notes", "id = 1"))
+        .await
+        .unwrap();
+    session
+        .batch_execute(r"INSERT INTO notes VALUES (3, '1\\a')")
+        .await
+        .unwrap();
+    let other = db.session().await;
+    other
+        .batch_execute(r"INSERT INTO notes VALUES (4, '2\a')")
+        .await
+        .unwrap();
+    let careless = r"SELECT p.oid::regprocedure FROM pg_proc p
+        WHERE p.pronamespace = 'reprieve'::regnamespace
+          AND strpos(regexp_replace(p.prosrc, 'E''[^'']*''', '', 'g'), '\') > 0
+          AND NOT coalesce(p.proconfig, '{}') @> '{standard_conforming_strings=on}'";
+    assert_eq!(db.rows(careless).await, [""; 0]);
+    assert_sound(&db).await;
+}
