@@ -63,11 +63,13 @@ DECLARE
     ignored text := set_config('reprieve.last', id::text, true);
 BEGIN
     INSERT INTO reprieve.deletions AS d (id, deleted_at, role_name, session_role, application_name, client_addr,
-                                         actor, reason, statement)
+                                         actor, reason, statement, tags)
     VALUES ($1, now(), coalesce(nullif(current_setting('reprieve.role', true), ''), session_user), session_user,
             nullif(current_setting('application_name', true), ''), inet_client_addr(),
             nullif(current_setting('reprieve.actor', true), ''), nullif(current_setting('reprieve.reason', true), ''),
-            nullif(current_setting('reprieve.statement', true), ''))
+            nullif(current_setting('reprieve.statement', true), ''),
+            -- Of the whole message: what the proxy says of a statement begins and ends with its own words.
+            CASE WHEN strpos(current_query(), '=''') > 0 AND strpos(current_query(), '/*') > 0 THEN reprieve.tags_of(current_query()) END)
     ON CONFLICT DO NOTHING;
     RETURN FOUND;
 END $$;
@@ -181,7 +183,7 @@ BEGIN
     END IF;
     IF astray THEN
         RAISE EXCEPTION 'the setting reprieve.deletion was changed while rows were being deleted'
-            USING ERRCODE = 'RV002', HINT = 'Of the settings reprieve.* only actor, reason and truncate are for clients.';
+            USING ERRCODE = 'RV002', HINT = 'Of the settings reprieve.* only actor, reason, max_rows and truncate are for clients.';
     END IF;
     RETURN reprieve.end_statement();
 END $$;
@@ -324,7 +326,7 @@ DECLARE
     marked boolean := EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = TG_RELID AND t.mode = 'mark');
     source text := reprieve.read_source(TG_RELID);
 BEGIN
-    PERFORM reprieve.truncate_along(TG_RELID);
+    PERFORM reprieve.guard_truncate(TG_RELID), reprieve.truncate_along(TG_RELID);
     IF NOT reprieve.truncate_fits(TG_RELID, source) THEN
         PERFORM reprieve.discard(TG_RELID, marked, source), reprieve.end_read(TG_RELID);
         RETURN NULL;
