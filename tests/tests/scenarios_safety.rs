@@ -114,13 +114,13 @@ const VERBS: &[(&str, &str)] = &[
         "reprieve.guard_v1('p', no_where => 'allow')",
     ),
     (
-        "BUDGET FOR safe_dba 1000 ROWS PER '1 hour'",
-        "reprieve.budget_v1('safe_dba', 1000, '1 hour')",
+        "BUDGET FOR reprieve_admin 1000 ROWS PER '1 hour'",
+        "reprieve.budget_v1('reprieve_admin', 1000, '1 hour')",
     ),
     ("SHOW BUDGETS", "reprieve.show_budgets"),
     (
-        "BUDGET FOR safe_dba NONE",
-        "reprieve.budget_v1('safe_dba', 1, '1 hour')",
+        "BUDGET FOR reprieve_admin none",
+        "reprieve.budget_v1('reprieve_admin', 1, '1 hour')",
     ),
     (
         "REQUEST DELETION FROM p WHERE id = 1 REASON 'old'",
