@@ -72,37 +72,42 @@ BEGIN
      WHERE g.role_name = '' OR reprieve.acts_as(g.role_name) > 0;
 END $$;
 
+-- The condition that this session may be in a role: by its name, as a role may be dropped and made again.
+CREATE OR REPLACE FUNCTION reprieve.member_sql(role_name text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('coalesce(pg_catalog.pg_has_role(session_user, pg_catalog.to_regrole(%L)::pg_catalog.oid, ''MEMBER''), false)', quote_ident(role_name))
+$$;
+
 -- What guard_line() asks of one guard; NULL if it has no limit on rows.
 CREATE OR REPLACE FUNCTION reprieve.guard_asks(g reprieve.guards_set) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    role oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = g.role_name);
     -- Members of a hierarchy come and go.
     simple boolean := NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = g.relid AND c.relkind = 'p')
                       AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = g.relid);
+    here text := format('NEW.relid OPERATOR(pg_catalog.=) %s::pg_catalog.oid', g.relid);
     asks text[] := '{}';
-    taken text := CASE g.per WHEN 'statement' THEN 'NEW.rows' ELSE 'coalesce(NEW.taken_before, 0) OPERATOR(pg_catalog.+) NEW.rows' END;
+    taken text := CASE g.per WHEN 'statement' THEN 'NEW.rows' ELSE '(coalesce(NEW.taken_before, 0) OPERATOR(pg_catalog.+) NEW.rows)' END;
 BEGIN
-    IF g.role_name <> '' AND role IS NULL THEN
-        RETURN NULL;
-    END IF;
-    IF g.max_rows IS NOT NULL AND g.max_rows < 9223372036854775807 THEN
-        asks := asks || format('%s OPERATOR(pg_catalog.+) others OPERATOR(pg_catalog.>) %s::pg_catalog.int8', taken, g.max_rows)
-                || CASE g.per WHEN 'transaction' THEN ARRAY['others OPERATOR(pg_catalog.>) 0'] END;
-    END IF;
     IF g.max_share < 100 THEN
         asks := asks || CASE WHEN simple THEN format('reprieve.is_large_share(NEW.relid, %s, %s)', taken, g.max_share) ELSE 'true' END;
     END IF;
     IF g.no_where = 'refuse' THEN
         asks := asks || 'NEW.rows OPERATOR(pg_catalog.>) 1'::text;
     END IF;
+    IF g.relid <> 0 AND simple AND asks <> '{}' THEN
+        asks := ARRAY[format('%s AND (%s)', here, array_to_string(asks, ' OR '))];
+    END IF;
+    -- What is taken of other tables counts, too.
+    IF g.max_rows < 9223372036854775807 THEN
+        asks := asks || concat(CASE WHEN g.relid <> 0 AND simple THEN format('(others OPERATOR(pg_catalog.>) 0 OR %s) AND ', here) END,
+            '(', CASE g.per WHEN 'transaction' THEN 'others OPERATOR(pg_catalog.>) 0 OR ' END,
+            format('(%s OPERATOR(pg_catalog.+) others) OPERATOR(pg_catalog.>) %s::pg_catalog.int8)', taken, g.max_rows));
+    END IF;
     IF asks = '{}' THEN
         RETURN NULL;
     END IF;
-    RETURN concat_ws(' AND ',
-        CASE WHEN g.relid <> 0 AND simple THEN format('(others OPERATOR(pg_catalog.>) 0 OR NEW.relid OPERATOR(pg_catalog.=) %s::pg_catalog.oid)', g.relid) END,
-        CASE WHEN role IS NOT NULL THEN format('pg_catalog.pg_has_role(session_user, %s::pg_catalog.oid, ''MEMBER'')', role) END,
-        '(' || array_to_string(asks, ' OR ') || ')');
+    RETURN concat_ws(' AND ', CASE WHEN g.role_name <> '' THEN reprieve.member_sql(g.role_name) END, '(' || array_to_string(asks, ' OR ') || ')');
 END $$;
 
 -- True if so many rows may be a share of a table that is worth counting: by the planner's estimate, with a hundredfold margin.
@@ -166,8 +171,7 @@ BEGIN
     LOCK TABLE reprieve.guards IN SHARE ROW EXCLUSIVE MODE;
     SELECT string_agg(format(E'\n       OR %s', a.ask), '' ORDER BY a.ask), coalesce(bool_or(g.per = 'transaction'), false) INTO asks, whole
       FROM reprieve.guards_set g, LATERAL (SELECT reprieve.guard_asks(g) AS ask) a WHERE a.ask IS NOT NULL;
-    SELECT string_agg(format(E'\n       OR pg_catalog.pg_has_role(session_user, %s::pg_catalog.oid, ''MEMBER'')', r.oid), '' ORDER BY r.oid) INTO budgets
-      FROM reprieve.budgets b JOIN pg_roles r ON r.rolname = b.role_name;
+    SELECT string_agg(reprieve.member_sql(b.role_name), E'\n       OR ' ORDER BY b.role_name) INTO budgets FROM reprieve.budgets b;
     body := format($f$
 DECLARE
     others pg_catalog.int8 := 0;
@@ -181,17 +185,17 @@ BEGIN
     END IF;%3$s
     RETURN NEW;
 END $f$,
-        CASE WHEN asks IS NOT NULL THEN E'
+        CASE WHEN strpos(asks, 'others') > 0 THEN E'
     PERFORM FROM reprieve.deletion_tables e WHERE e.deletion_id OPERATOR(pg_catalog.=) NEW.deletion_id AND e.relid OPERATOR(pg_catalog.<>) NEW.relid LIMIT 1;
     IF FOUND THEN
         others := (SELECT pg_catalog.sum(e.rows) FROM reprieve.deletion_tables e
                    WHERE e.deletion_id OPERATOR(pg_catalog.=) NEW.deletion_id AND e.relid OPERATOR(pg_catalog.<>) NEW.relid);
-    END IF;' || CASE WHEN whole THEN '
+    END IF;' ELSE '' END || CASE WHEN whole THEN '
     IF NEW.taken_before IS NULL THEN
         NEW.taken_before := reprieve.taken_before(NEW.deletion_id, NEW.relid);
-    END IF;' ELSE '' END ELSE '' END,
+    END IF;' ELSE '' END,
         coalesce(asks, ''),
-        CASE WHEN budgets IS NOT NULL THEN format(E'\n    IF false%s THEN\n        ignored := reprieve.charge(NEW.deletion_id, NEW.relid, NEW.rows);\n    END IF;', budgets) ELSE '' END);
+        CASE WHEN budgets IS NOT NULL THEN format(E'\n    IF %s THEN\n        ignored := reprieve.charge(NEW.deletion_id, NEW.relid, NEW.rows);\n    END IF;', budgets) ELSE '' END);
     IF NOT EXISTS (SELECT FROM pg_proc p WHERE p.oid = to_regprocedure('reprieve.guard_line()') AND p.prosrc = body) THEN
         PERFORM set_config('reprieve.reconciling', '1', true);
         EXECUTE format('CREATE OR REPLACE FUNCTION reprieve.guard_line() RETURNS trigger LANGUAGE plpgsql AS %L', body);

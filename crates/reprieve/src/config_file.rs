@@ -339,7 +339,7 @@ pub fn manual() -> String {
          wrong. SIGHUP reads everything again: what can change does, for clients that come from then on; if anything\n\
          is wrong, the old configuration stays and the log says why.\n",
     );
-    let sections: [(&str, &str, Vec<Key>); 7] = [
+    let sections: [(&str, &str, Vec<Key>); 9] = [
         ("listen", Listen::title(), Listen::keys()),
         ("upstream", Upstream::title(), Upstream::keys()),
         ("tls", Tls::title(), Tls::keys()),
