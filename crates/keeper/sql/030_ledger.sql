@@ -68,8 +68,12 @@ $$;
 -- The INSERT that writes the ledger row of deletion `id`, an expression, if there is none yet.
 CREATE OR REPLACE FUNCTION reprieve.ledger_sql(id text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT format('INSERT INTO reprieve.deletions (id, deleted_at, role_name, session_role, application_name, client_addr, actor, reason, statement)'
-                  ' VALUES (%s, pg_catalog.now(), coalesce(pg_catalog.current_setting(''reprieve.role'', true), session_user), session_user, %s, pg_catalog.inet_client_addr(), %s, %s, %s)'
+    SELECT format('INSERT INTO reprieve.deletions (id, deleted_at, role_name, session_role, application_name, client_addr, actor, reason, statement, tags)'
+                  ' VALUES (%s, pg_catalog.now(), coalesce(pg_catalog.current_setting(''reprieve.role'', true), session_user), session_user, %s, pg_catalog.inet_client_addr(), %s, %s, %s,'
+                  -- Of the whole message: what the proxy says of a statement begins and ends with its own words.
+                  ' CASE WHEN pg_catalog.strpos(pg_catalog.current_query(), ''=''''''::pg_catalog.text) OPERATOR(pg_catalog.>) 0'
+                  ' AND pg_catalog.strpos(pg_catalog.current_query(), ''/*''::pg_catalog.text) OPERATOR(pg_catalog.>) 0'
+                  ' THEN reprieve.tags_of(pg_catalog.current_query()) END)'
                   ' ON CONFLICT DO NOTHING', id, reprieve.setting_sql('application_name'), reprieve.setting_sql('reprieve.actor'),
                   reprieve.setting_sql('reprieve.reason'), reprieve.setting_sql('reprieve.statement'))
 $$;
@@ -207,7 +211,7 @@ BEGIN
     END IF;
     IF astray THEN
         RAISE EXCEPTION 'the setting reprieve.deletion was changed while rows were being deleted'
-            USING ERRCODE = 'RV002', HINT = 'Of the settings reprieve.* only actor, reason and truncate are for clients.';
+            USING ERRCODE = 'RV002', HINT = 'Of the settings reprieve.* only actor, reason, max_rows and truncate are for clients.';
     END IF;
     RETURN reprieve.end_statement();
 END $$;
@@ -323,7 +327,7 @@ DECLARE
     marked boolean := EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = TG_RELID AND t.mode = 'mark');
     source text := reprieve.read_source(TG_RELID);
 BEGIN
-    PERFORM reprieve.truncate_along(TG_RELID);
+    PERFORM reprieve.guard_truncate(TG_RELID), reprieve.truncate_along(TG_RELID);
     IF NOT reprieve.truncate_fits(TG_RELID, source) THEN
         PERFORM reprieve.discard(TG_RELID, marked, source), reprieve.end_read(TG_RELID);
         RETURN NULL;

@@ -189,7 +189,7 @@ BEGIN
            array_agg(d.objid) FILTER (WHERE d.classid = 'pg_constraint'::regclass)
     INTO unknown, relations, functions, constraints
     FROM pg_event_trigger_dropped_objects() AS d;
-    PERFORM reprieve.note_unseen_drops(relations);
+    PERFORM reprieve.guard_drops(relations), reprieve.note_unseen_drops(relations);
     IF unknown THEN
         PERFORM reprieve.follow_ddl(NULL, NULL);
     ELSE

@@ -228,6 +228,7 @@ BEGIN
         UNION ALL SELECT * FROM reprieve.check_halves()
         UNION ALL SELECT * FROM reprieve.check_ledger()
         UNION ALL SELECT * FROM reprieve.check_triggers()
-        UNION ALL SELECT * FROM reprieve.check_grants()) f
+        UNION ALL SELECT * FROM reprieve.check_grants()
+        UNION ALL SELECT * FROM reprieve.check_seals()) f
      ORDER BY array_position(ARRAY['error', 'warning', 'notice'], f.severity), f.table_name, f.finding, f.detail;
 END $$;

@@ -18,5 +18,6 @@ pub use error::KeeperError;
 pub use install::{Graveyard, InstallReport, KEEPER_VERSION, UninstallReport};
 pub use snapshot::{Loaded, Sidecar};
 pub use tables::{
-    Enabled, Failed, OnDrop, Progress, RequestedMode, Step, TableSettings, TableState,
+    Enabled, Failed, GuardSettings, OnDrop, Progress, RequestedMode, Step, TableSettings,
+    TableState,
 };

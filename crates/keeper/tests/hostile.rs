@@ -153,8 +153,13 @@ async fn nothing_is_looked_up_in_the_search_path_of_the_client() {
         END $$";
     db.run(lair).await;
     let session = client_of(&db, "lookup").await;
+    db.run(
+        "SELECT reprieve.guard_v1(max_rows => 1000, max_share => 90, no_where => 'refuse'), reprieve.guard_v1(per => 'transaction', max_rows => 1000),
+                reprieve.guard_v1('p', 'lookup', max_rows => 999), reprieve.budget_v1('lookup', 1000, '1 hour')",
+    )
+    .await;
     session
-        .batch_execute("SET search_path = lair, pg_catalog, public")
+        .batch_execute("SET search_path = lair, pg_catalog, public; SET reprieve.max_rows = 1000")
         .await
         .unwrap();
     let begin = "pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1('x'))";
@@ -169,6 +174,7 @@ async fn nothing_is_looked_up_in_the_search_path_of_the_client() {
         format!("UPDATE p SET deleted_at = {begin} WHERE p.id OPERATOR(pg_catalog.=) 1"),
         "INSERT INTO p VALUES (1, 'again', '1')".to_owned(),
         "DELETE FROM c WHERE c.id OPERATOR(pg_catalog.=) 20".to_owned(),
+        "BEGIN; DELETE FROM c WHERE c.id OPERATOR(pg_catalog.=) 11; DELETE FROM c WHERE c.id OPERATOR(pg_catalog.=) 12; COMMIT".to_owned(),
         "INSERT INTO r VALUES (2, 8); INSERT INTO n VALUES (2, 8)".to_owned(),
     ] {
         let done = session.batch_execute(&statement).await;

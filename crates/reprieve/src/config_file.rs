@@ -139,6 +139,32 @@ section! {
 }
 
 section! {
+    /// The guard on all tables and for all roles that holds where a DBA has set none (`GUARD` on the admin port, see
+    /// [admin.md](admin.md)). What is over it fails with SQLSTATE `RV001`.
+    Guards {
+        /// Rows that one statement may delete, cascades included; 0: any number.
+        max_rows: u64 = 0,
+        /// Percent of a table that one statement may delete; 100: all of it.
+        max_share: u64 = 100,
+        /// `refuse` or `allow` a DELETE without a condition, or with one that is always true.
+        no_where: String = "allow".into(),
+        /// `refuse` or `allow` TRUNCATE.
+        truncate: String = "allow".into(),
+        /// `refuse` or `allow` DROP TABLE. Needs event triggers.
+        drop: String = "allow".into(),
+    }
+}
+
+section! {
+    /// What is kept of each deletion.
+    Ledger {
+        /// `keep` or `mask` the literals of statements: masked, `WHERE id = 7` is kept as `WHERE id = ?`, and comments are left
+        /// out. For deletions from then on.
+        literals: String = "keep".into(),
+    }
+}
+
+section! {
     /// What is written to stderr.
     Log {
         /// `error`, `warn`, `info`, `debug`, `trace`, or directives as `info,proxy=debug`.
@@ -177,6 +203,8 @@ pub struct Raw {
     pub tls: Tls,
     pub keeper: Keeper,
     pub tables: Tables,
+    pub guards: Guards,
+    pub ledger: Ledger,
     pub log: Log,
     pub limits: Limits,
 }
@@ -314,12 +342,14 @@ pub fn manual() -> String {
          wrong. SIGHUP reads everything again: what can change does, for clients that come from then on; if anything\n\
          is wrong, the old configuration stays and the log says why.\n",
     );
-    let sections: [(&str, &str, Vec<Key>); 7] = [
+    let sections: [(&str, &str, Vec<Key>); 9] = [
         ("listen", Listen::title(), Listen::keys()),
         ("upstream", Upstream::title(), Upstream::keys()),
         ("tls", Tls::title(), Tls::keys()),
         ("keeper", Keeper::title(), Keeper::keys()),
         ("tables", Tables::title(), Tables::keys()),
+        ("guards", Guards::title(), Guards::keys()),
+        ("ledger", Ledger::title(), Ledger::keys()),
         ("log", Log::title(), Log::keys()),
         ("limits", Limits::title(), Limits::keys()),
     ];

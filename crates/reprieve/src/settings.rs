@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use keeper::{KeeperConfig, OnDrop, Sidecar, TableSettings};
+use keeper::{GuardSettings, KeeperConfig, OnDrop, Sidecar, TableSettings};
 use proxy::{
     ClientTls, ClientTlsMode, KeeperSettings, Limits, ListenAddress, Settings, SslMode, Upstream,
     UpstreamUrl,
@@ -92,6 +92,12 @@ impl Config {
                     let reason = "it is keep, refuse or allow";
                     blame.key("tables.on_drop", &raw.tables.on_drop, reason)
                 })?,
+                guards: guards(raw, &blame)?,
+                mask_literals: match raw.ledger.literals.as_str() {
+                    "mask" => true,
+                    "keep" => false,
+                    other => return Err(blame.key("ledger.literals", other, "it is keep or mask")),
+                },
             },
             log: log(raw, &blame)?,
             plan_cache_bytes: raw.limits.plan_cache_bytes,
@@ -119,6 +125,24 @@ impl Config {
             ConfigError("keeper.url is \"none\": this subcommand needs a keeper".to_owned())
         })
     }
+}
+
+fn guards(raw: &Raw, blame: &Blame<'_>) -> Result<GuardSettings, ConfigError> {
+    let refuse = |key: &str, word: &str| match word {
+        "refuse" => Ok(true),
+        "allow" => Ok(false),
+        _ => Err(blame.key(key, word, "it is refuse or allow")),
+    };
+    if raw.guards.max_share == 0 {
+        return Err(blame.key("guards.max_share", "0", "it is a percentage, 1 to 100"));
+    }
+    Ok(GuardSettings {
+        max_rows: Some(raw.guards.max_rows).filter(|rows| *rows > 0),
+        max_share: Some(raw.guards.max_share).filter(|share| *share < 100),
+        refuse_no_where: refuse("guards.no_where", &raw.guards.no_where)?,
+        refuse_truncate: refuse("guards.truncate", &raw.guards.truncate)?,
+        refuse_drop: refuse("guards.drop", &raw.guards.drop)?,
+    })
 }
 
 /// Says where a value was written.

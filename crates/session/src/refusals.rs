@@ -70,7 +70,7 @@ const DOCUMENTED: &[Documented] = &[
         sqlstate: "42501",
         when: "A statement or a startup option sets a setting `reprieve.*` that is the keeper's.",
         why: "The keeper keeps its books of the open deletion in them.",
-        instead: "Applications set `reprieve.actor`, `reprieve.reason`, `reprieve.show` and `reprieve.truncate`.",
+        instead: "Applications set `reprieve.actor`, `reprieve.reason`, `reprieve.max_rows`, `reprieve.show` and `reprieve.truncate`.",
     },
 ];
 
@@ -173,8 +173,7 @@ pub(crate) fn behind_transaction_end() -> Arc<Refusal> {
     ))
 }
 
-pub(crate) const SETTINGS_HINT: &str =
-    "Applications may set reprieve.actor, reprieve.reason, reprieve.show and reprieve.truncate.";
+pub(crate) const SETTINGS_HINT: &str = "Applications may set reprieve.actor, reprieve.reason, reprieve.max_rows, reprieve.show and reprieve.truncate.";
 
 pub(crate) fn forged_message(name: &str) -> String {
     format!("permission denied to set parameter \"{name}\"")

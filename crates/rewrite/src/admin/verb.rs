@@ -6,7 +6,7 @@ use crate::lex::Tokens;
 use crate::{Refusal, refusal};
 
 use super::words::Words;
-use super::{LocalShow, Verb, deletions, help, preview, retention};
+use super::{LocalShow, Verb, deletions, guards, help, ledger, preview, retention};
 
 pub(super) fn translate(
     tokens: &Tokens<'_>,
@@ -26,6 +26,12 @@ pub(super) fn translate(
         return Ok(keeper(sql));
     }
     if let Some(sql) = retention::translate(&mut words)? {
+        return Ok(keeper(sql));
+    }
+    if let Some(sql) = guards::translate(&mut words)? {
+        return Ok(keeper(sql));
+    }
+    if let Some(sql) = ledger::translate(&mut words)? {
         return Ok(keeper(sql));
     }
     if words.eat("undo") {
@@ -223,6 +229,10 @@ fn show(
         ("retention", "show_retention"),
         ("holds", "show_holds"),
         ("receipts", "show_receipts"),
+        ("guards", "show_guards"),
+        ("budgets", "show_budgets"),
+        ("requests", "show_requests"),
+        ("seals", "show_seals"),
     ];
     for (word, view) in VIEWS {
         if words.eat(word) {

@@ -152,11 +152,11 @@ fn settings_of_the_keeper_are_not_the_clients_to_set() {
             C Query SELECT 1; SET reprieve.role = 'bob'
               > Close S | Parse reprieve_refused SET reprieve.role = 'bob' | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Sync
             S Closed | Parsed | Closed | Error 42703 x | Ready I
-              < Error S=ERROR C=42501 M=permission denied to set parameter "reprieve.role" H=Applications may set reprieve.actor, reprieve.reason, reprieve.show and reprieve.truncate. P=15 | Ready I
+              < Error S=ERROR C=42501 M=permission denied to set parameter "reprieve.role" H=Applications may set reprieve.actor, reprieve.reason, reprieve.max_rows, reprieve.show and reprieve.truncate. P=15 | Ready I
             C Parse - SELECT set_config('reprieve.depth', '1', false) | Bind - - | Execute - | Sync
               > Parse reprieve_refused SELECT set_config('reprieve.depth', '1', false) | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Bind - - | Execute - | Sync
             S Parsed | Closed | Error 42703 x | Ready I
-              < Error S=ERROR C=42501 M=permission denied to set parameter "reprieve.depth" H=Applications may set reprieve.actor, reprieve.reason, reprieve.show and reprieve.truncate. P=19 | Ready I
+              < Error S=ERROR C=42501 M=permission denied to set parameter "reprieve.depth" H=Applications may set reprieve.actor, reprieve.reason, reprieve.max_rows, reprieve.show and reprieve.truncate. P=19 | Ready I
             C Query RESET ALL
               > Query RESET ALL
             S Complete RESET | Ready I
@@ -178,7 +178,7 @@ fn settings_of_the_keeper_are_not_set_at_startup() {
         "S Auth 0 | Key 1 | Ready I",
         expect![[r#"
         S Auth 0 | Key 1 | Ready I
-          < Auth  | Key | Error S=FATAL C=42501 M=permission denied to set parameter "reprieve.role" H=Applications may set reprieve.actor, reprieve.reason, reprieve.show and reprieve.truncate.
+          < Auth  | Key | Error S=FATAL C=42501 M=permission denied to set parameter "reprieve.role" H=Applications may set reprieve.actor, reprieve.reason, reprieve.max_rows, reprieve.show and reprieve.truncate.
           ended: Dismissed { sqlstate: "42501", message: "permission denied to set parameter \"reprieve.role\"" }
     "#]],
     );
