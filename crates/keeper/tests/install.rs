@@ -52,9 +52,8 @@ async fn tables_of_an_older_keeper_are_taken_over() {
         if older {
             database
                 .run(
-                    "DROP TRIGGER \"~reprieve_after_mark\" ON t; DROP TRIGGER \"~reprieve_capture\" ON t;
-                     DO $$ BEGIN EXECUTE format('DROP FUNCTION reprieve.count_%1$s(bigint), reprieve.capture_%1$s()', 't'::regclass::oid); END $$;
-                     UPDATE reprieve.settings SET value = '3' WHERE key = 'keeper_version'",
+                    "DO $$ BEGIN EXECUTE format('DROP FUNCTION reprieve.%I(bigint)', 'count_' || 't'::regclass::oid); END $$;
+                     DROP TRIGGER \"~reprieve_after_mark\" ON t; UPDATE reprieve.settings SET value = '3' WHERE key = 'keeper_version'",
                 )
                 .await;
         }

@@ -197,25 +197,6 @@ async fn bytes_arrive_as_they_were_sent() {
 }
 
 #[tokio::test]
-async fn a_long_statement_behind_others_arrives_whole_and_the_next_client_is_served() {
-    let stage = Stage::set().await;
-    let (mut client, mut server) = stage.login().await;
-    let (mut other, mut others) = stage.login().await;
-    let long = query(&format!("SELECT '{}'", "x".repeat(300_000)));
-    let questions = [query("SELECT 1"), long, query("SELECT 2")].concat();
-    client.write_all(&questions).await.unwrap();
-    let question = query("SELECT 3");
-    other.write_all(&question).await.unwrap();
-    assert_eq!(read(&mut others, question.len()).await, question);
-    assert!(read(&mut server, questions.len()).await == questions);
-    for (socket, far) in [(&mut server, &mut client), (&mut others, &mut other)] {
-        let answer = [&complete("SELECT 1")[..], READY].concat();
-        socket.write_all(&answer).await.unwrap();
-        assert_eq!(read(far, answer.len()).await, answer);
-    }
-}
-
-#[tokio::test]
 async fn a_client_that_dies_at_any_byte_leaves_no_server_connection() {
     let stage = Stage::set().await;
     let script: Vec<u8> = [startup(), query("SELECT 1")].concat();
