@@ -13,6 +13,25 @@ CREATE UNLOGGED TABLE IF NOT EXISTS reprieve.detached (
     data     text[] NOT NULL
 );
 
+-- No transaction ends with references that were let go, whatever a client did to the setting that says so.
+CREATE OR REPLACE FUNCTION reprieve.check_detached() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- Deeper: SET CONSTRAINTS ALL IMMEDIATE asks while they are let go.
+    IF pg_trigger_depth() = 1 AND EXISTS (SELECT FROM reprieve.detached d WHERE d.xid = pg_current_xact_id()) THEN
+        RAISE EXCEPTION 'the setting reprieve.detached was changed while rows made way'
+            USING ERRCODE = 'RV002', HINT = 'Of the settings reprieve.* only actor, reason, max_rows and truncate are for clients.';
+    END IF;
+    RETURN NULL;
+END $$;
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgrelid = 'reprieve.detached'::regclass AND g.tgname = 'check_detached') THEN
+        CREATE CONSTRAINT TRIGGER check_detached AFTER INSERT ON reprieve.detached DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION reprieve.check_detached();
+    END IF;
+END $$;
+
 -- True for foreign keys whose references may have to be let go, as far as that is a matter of the foreign key.
 CREATE OR REPLACE FUNCTION reprieve.detaches(link reprieve.links) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -42,9 +61,12 @@ CREATE OR REPLACE FUNCTION reprieve.ensure_reattach(link reprieve.links) RETURNS
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF reprieve.detaches(link) THEN
+        -- An UPDATE makes room for keys only, see ensure_evict.
         PERFORM reprieve.ensure_trigger(link.parent, '~reprieve_reattach_' || link.conoid, 'AFTER INSERT',
                                         'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.after_eviction()'),
-                reprieve.ensure_trigger(link.parent, '~reprieve_reattach_update_' || link.conoid, 'AFTER UPDATE',
+                reprieve.ensure_trigger(link.parent, '~reprieve_reattach_update_' || link.conoid,
+                                        'AFTER UPDATE OF ' || (SELECT string_agg(DISTINCT format('%I', w), ', ')
+                                                               FROM reprieve.keys(link.parent) AS k, unnest(k.columns) AS w),
                                         'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.after_eviction()');
     END IF;
 END $$;
