@@ -265,7 +265,7 @@ impl Dba {
         let back = self.random.below(12);
         let mode = self.random.of(MODES);
         let call = if self.random.percent(25) {
-            "SELECT count(*) FROM (SELECT max(id) AS id FROM reprieve.acts WHERE undone_at IS NULL) a, \
+            "SELECT count(*) FROM (SELECT max(id) AS id FROM reprieve.acts WHERE undone_at IS NULL HAVING max(id) IS NOT NULL) a, \
              reprieve.undo_undelete_v1(a.id, 'nonconflict_only')"
                 .to_owned()
         } else {
