@@ -278,7 +278,7 @@ fn rows_become_a_query() {
 fn guards_and_budgets() {
     becomes(
         "GUARD TABLE orders MAX ROWS 1000 MAX SHARE 12.5 % PER TRANSACTION FOR clerk",
-        "SELECT * FROM reprieve.guard_v1(relation => E'orders'::pg_catalog.regclass, max_rows => 1000, max_share => 12.5, per => 'transaction', for_role => E'clerk')",
+        "SELECT * FROM reprieve.guard_v1(relation => E'\"orders\"'::pg_catalog.regclass, max_rows => 1000, max_share => 12.5, per => 'transaction', for_role => E'clerk')",
     );
     becomes(
         "guard all tables no where refuse truncate allow drop refuse wait '5 min' max rows none;",
@@ -286,7 +286,7 @@ fn guards_and_budgets() {
     );
     becomes(
         "UNGUARD TABLE app.\"Orders\" FOR $1",
-        "SELECT * FROM reprieve.unguard_v1(relation => E'app.\"Orders\"'::pg_catalog.regclass, for_role => $1)",
+        "SELECT * FROM reprieve.unguard_v1(relation => E'\"app\".\"Orders\"'::pg_catalog.regclass, for_role => $1)",
     );
     becomes(
         "BUDGET FOR agent_7 200 ROWS PER '1 hour' TABLES 2 WAIT '1 min'",
@@ -316,11 +316,11 @@ fn guards_and_budgets() {
 fn requests() {
     becomes(
         "REQUEST DELETION FROM orders WHERE \"is Test\" AND rows > 5 AND (SELECT count(*) FROM x FOR UPDATE) > 1 ROWS 500 FOR clerk WITHIN '2 h' REASON 'it''s old'",
-        "SELECT * FROM reprieve.request_deletion_v1(E'orders'::pg_catalog.regclass, condition => E'\"is Test\" AND rows > 5 AND (SELECT count(*) FROM x FOR UPDATE) > 1', max_rows => 500, for_role => E'clerk', valid_for => ('2 h')::pg_catalog.interval, reason => ('it''s old')::pg_catalog.text)",
+        "SELECT * FROM reprieve.request_deletion_v1(E'\"orders\"'::pg_catalog.regclass, condition => E'\"is Test\" AND rows > 5 AND (SELECT count(*) FROM x FOR UPDATE) > 1', max_rows => 500, for_role => E'clerk', valid_for => ('2 h')::pg_catalog.interval, reason => ('it''s old')::pg_catalog.text)",
     );
     becomes(
         "REQUEST DELETION FROM orders",
-        "SELECT * FROM reprieve.request_deletion_v1(E'orders'::pg_catalog.regclass)",
+        "SELECT * FROM reprieve.request_deletion_v1(E'\"orders\"'::pg_catalog.regclass)",
     );
     becomes(
         "APPROVE DELETION REQUEST 7; DENY DELETION REQUEST $1",
