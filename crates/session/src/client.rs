@@ -556,7 +556,9 @@ impl Session {
         let Some(prepared) = self.statements.get(name).cloned() else {
             return Ok(Judgement::Untouched(None));
         };
-        if self.is_fresh(&prepared) {
+        // In a failed transaction it cannot run, nor could it be parsed again once it was closed.
+        let fails = self.status == TransactionStatus::Failed && self.is_drained();
+        if fails || self.is_fresh(&prepared) {
             return Ok(Judgement::Untouched(prepared.planned.clone()));
         }
         let Some(text) = prepared.text.as_deref() else {

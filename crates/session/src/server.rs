@@ -396,6 +396,7 @@ impl Session {
             betrayals::drop_context(fields);
             if let CatalogState::Ready(catalog) = self.catalog() {
                 failing_row::hide_columns(fields, &catalog);
+                failing_row::forget_line(fields, &catalog);
                 row_types::name_tables(fields, &catalog, self.scope.known().map(Arc::as_ref));
             }
         }
