@@ -342,7 +342,7 @@ impl<F: FnMut(Request) -> Settle> Relay<F> {
 
     fn poll_read_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         if self.waiting.is_some() || !self.session.reads_client() {
-            return Ok(false);
+            return self.watch_client(cx);
         }
         if self.out.to_server.len() >= UNSENT_BYTES_MAX
             || self.out.to_client.len() >= REPLIES_BYTES_MAX
@@ -368,6 +368,23 @@ impl<F: FnMut(Request) -> Settle> Relay<F> {
             };
         self.after_session(result)?;
         Ok(true)
+    }
+
+    /// A client that leaves while its message is sent in parts does not want the rest.
+    fn watch_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        if !self.session.sends_parts() || !self.from_client.input.is_empty() {
+            return Ok(false);
+        }
+        match self.from_client.poll_read(&mut self.client, cx) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(0)) => Err(End::ClientLost(io::ErrorKind::UnexpectedEof.into())),
+            Poll::Ready(Err(error)) => Err(End::ClientLost(error)),
+            Poll::Ready(Ok(count)) => {
+                self.moved.from_client += count as u64;
+                self.held = true;
+                Ok(true)
+            }
+        }
     }
 
     fn after_session(&mut self, result: Result<(), Ended>) -> Result<(), End> {

@@ -235,6 +235,11 @@ impl Session {
             && (self.parts.is_none() || self.copy_in)
     }
 
+    /// True while a message of the client is sent in parts: it is not read meanwhile, but may leave.
+    pub fn sends_parts(&self) -> bool {
+        self.parts.is_some()
+    }
+
     /// What the session waits for, once.
     pub fn take_request(&mut self) -> Option<Request> {
         self.request.take()
