@@ -326,7 +326,10 @@ impl Session {
     fn completed(&mut self, planned: &Arc<Planned>, index: usize, tag: &[u8]) {
         match planned.effect(index) {
             Effect::None | Effect::Begin | Effect::Execute { .. } => {}
-            Effect::End => self.changes.rolled_back = tag == b"ROLLBACK",
+            Effect::End => {
+                self.changes.rolled_back = tag == b"ROLLBACK";
+                self.changes.committed |= tag == b"COMMIT" && self.changes.may_be_undone();
+            }
             Effect::RollbackTo => self.changes.pending |= self.changes.own.is_some(),
             Effect::Settings if tag == b"DISCARD ALL" => self.statements.deallocate(None),
             Effect::Settings => {}
@@ -503,6 +506,10 @@ impl Session {
     /// Follows schema changes before the client hears that they are done. True if it has to wait.
     pub(crate) fn after_ready(&mut self, out: &mut Out) -> bool {
         let rolled_back = std::mem::take(&mut self.changes.rolled_back);
+        let is_over = self.status == TransactionStatus::Idle;
+        let committed = is_over && std::mem::take(&mut self.changes.committed);
+        // What the keeper followed since then may be gone again.
+        self.changes.pending |= committed && rolled_back;
         if self.status != TransactionStatus::InTransaction {
             self.changes.constraints.clear();
         }
@@ -510,7 +517,7 @@ impl Session {
             return false;
         }
         if self.changes.pending {
-            if self.status == TransactionStatus::Idle && rolled_back {
+            if self.status == TransactionStatus::Idle && rolled_back && !committed {
                 self.changes.pending = false;
                 self.changes.own = None;
                 return false;

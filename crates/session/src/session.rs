@@ -110,6 +110,8 @@ pub(crate) struct Changes {
     pub own: Option<Arc<Catalog>>,
     /// The last command tag that ended a transaction was ROLLBACK.
     pub rolled_back: bool,
+    /// An earlier transaction of the same message was committed with changes in it.
+    pub committed: bool,
     /// SET CONSTRAINTS that came behind DDL in one message: checks of ours that belong to what it made
     /// were not there yet.
     pub constraints: Vec<Box<[u8]>>,
@@ -118,7 +120,8 @@ pub(crate) struct Changes {
 impl Changes {
     /// True if there is nothing to follow at the end of a message.
     pub fn are_none(&self) -> bool {
-        !self.pending && self.own.is_none() && !self.rolled_back && self.constraints.is_empty()
+        let is_quiet = !self.pending && !self.rolled_back && !self.committed;
+        is_quiet && self.own.is_none() && self.constraints.is_empty()
     }
 
     /// True if the catalog is another one should the open transaction be rolled back.

@@ -308,3 +308,23 @@ fn constraints_set_behind_ddl_are_set_again() {
         "#]],
     );
 }
+
+#[test]
+fn what_was_committed_is_followed_though_the_next_transaction_is_rolled_back() {
+    check(
+        &mut Talk::ready("ready"),
+        "C Query BEGIN; CREATE TABLE u (); COMMIT; BEGIN; ROLLBACK
+         S Complete BEGIN | Complete CREATE TABLE | Complete COMMIT | Complete BEGIN | Complete ROLLBACK | Ready I
+         S Catalog | Ready I",
+        expect![[r#"
+            C Query BEGIN; CREATE TABLE u (); COMMIT; BEGIN; ROLLBACK
+              > Query BEGIN; CREATE TABLE u (); COMMIT; BEGIN; ROLLBACK
+            S Complete BEGIN | Complete CREATE TABLE | Complete COMMIT | Complete BEGIN | Complete ROLLBACK | Ready I
+              > Parse reprieve_probe SELECT reprieve.after_ddl_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              < Complete BEGIN | Complete CREATE TABLE | Complete COMMIT | Complete BEGIN | Complete ROLLBACK
+              holds
+            S Catalog | Ready I
+              < Ready I
+        "#]],
+    );
+}
