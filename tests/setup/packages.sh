@@ -21,6 +21,8 @@ if [ "${1:-test}" != demo ]; then
     need 'command -v node' nodejs
     need 'command -v npm' npm
     need 'command -v sqlsmith' sqlsmith
+    # promtool, which tries the alerts; no server is started.
+    need 'command -v promtool' prometheus
 fi
 if [ "${1:-test}" = bench ]; then
     need 'ls /usr/lib/postgresql/*/bin/pgbench' postgresql

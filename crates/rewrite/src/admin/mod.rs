@@ -9,6 +9,7 @@ mod preview;
 mod retention;
 mod show;
 mod verb;
+mod watch;
 mod words;
 
 use std::ops::Range;
@@ -101,7 +102,7 @@ pub fn edits(
 fn begins_verb(statement: &[u8]) -> bool {
     const FIRST: &[&str] = &[
         "undelete", "show", "enable", "disable", "check", "help", "preview", "explain", "rehearse",
-        "purge", "retain", "hold", "release", "erase", "undo",
+        "purge", "retain", "hold", "release", "erase", "undo", "watch",
     ];
     let length = statement
         .iter()
