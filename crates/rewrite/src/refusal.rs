@@ -124,6 +124,13 @@ const DOCUMENTED: &[Documented] = &[
         instead: "Name the columns, or `ENABLE SOFT DELETE ON t MODE bin` on the admin port first.",
     },
     Documented {
+        code: "R15",
+        sqlstate: "25006",
+        when: "A statement writes, or makes a table or view of what it reads, and names a soft-delete table while `reprieve.show` is not `live`.",
+        why: "Deleted rows would be changed, or be kept as if they were live.",
+        instead: "`RESET reprieve.show` first. To bring rows back: UNDELETE on the admin port.",
+    },
+    Documented {
         code: "V1",
         sqlstate: "42601",
         when: "Admin port: a verb is not written as it should be.",

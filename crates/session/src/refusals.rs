@@ -72,6 +72,13 @@ const DOCUMENTED: &[Documented] = &[
         why: "The keeper keeps its books of the open deletion in them.",
         instead: "Applications set `reprieve.actor`, `reprieve.reason`, `reprieve.show` and `reprieve.truncate`.",
     },
+    Documented {
+        code: "W9",
+        sqlstate: "42501",
+        when: "A role that is no member of `reprieve_viewer` sets `reprieve.show` to `deleted` or `all`, or uses a soft-delete table where it is set.",
+        why: "Deleted rows are shown to those only to whom a DBA grants it.",
+        instead: "`GRANT reprieve_viewer TO app`, or `RESET reprieve.show`.",
+    },
 ];
 
 /// `docs/refusals.md`: everything that is not sent, of the rewriter and of the session.
@@ -186,6 +193,19 @@ pub(crate) fn forged_setting(name: &str, offset: usize) -> Arc<Refusal> {
     Arc::new(Refusal {
         offset: Some(offset),
         ..refusal("W8", "42501", message, SETTINGS_HINT)
+    })
+}
+
+/// The role may not be shown deleted rows.
+pub(crate) fn no_viewer(offset: usize) -> Arc<Refusal> {
+    Arc::new(Refusal {
+        offset: Some(offset),
+        ..refusal(
+            "W9",
+            "42501",
+            "permission denied to set parameter \"reprieve.show\"".to_owned(),
+            "It is for members of role reprieve_viewer: let a DBA GRANT reprieve_viewer TO this role.",
+        )
     })
 }
 

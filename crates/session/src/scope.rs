@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use catalog::SearchPath;
+use catalog::{SearchPath, Show};
 use rewrite::ClientEncoding;
 use serde::Deserialize;
 
@@ -15,6 +15,9 @@ struct Document {
     temp_schema: Option<String>,
     #[serde(default)]
     temp: BTreeSet<String>,
+    /// Absent where it is `live`. The keeper has seen that the role may.
+    #[serde(default)]
+    show: Show,
 }
 
 #[derive(Debug)]
@@ -83,11 +86,13 @@ impl ScopeTracker {
             path,
             temp_schema,
             temp,
+            show,
         } = serde_json::from_str(document)?;
         let new = SearchPath {
             schemas: path,
             temp_schema,
             temp_relations: temp,
+            show,
         };
         if *self.path != new {
             self.path = Arc::new(new);

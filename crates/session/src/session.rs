@@ -80,6 +80,8 @@ pub(crate) enum Wish {
     LookAgain,
     /// Ask for the search path.
     LearnScope,
+    /// Ask whether the role may be shown deleted rows.
+    LearnViewer,
     /// Tell the client, then end.
     Dismiss(Box<Dismissal>),
 }
@@ -156,6 +158,8 @@ pub struct Session {
     /// Error of an injected statement, for the client's next message.
     pub(crate) failed_probe: Option<BytesMut>,
     pub(crate) scope: ScopeTracker,
+    /// The role may be shown deleted rows, if that is known.
+    pub(crate) is_viewer: Option<bool>,
     pub(crate) changes: Changes,
     pub(crate) statements: Statements,
     /// A statement named the type of a marked table's rows: ours may stand in descriptions from here on.
@@ -186,6 +190,7 @@ impl Session {
             withheld_ready: false,
             failed_probe: None,
             scope: ScopeTracker::default(),
+            is_viewer: None,
             changes: Changes::default(),
             statements: Statements::default(),
             names_row_types: false,
@@ -397,6 +402,8 @@ impl Session {
             self.inject(Purpose::Follow, !self.unsynced, out);
         } else if can_ask && matches!(wish, Wish::LearnScope) {
             self.inject(Purpose::Scope, !self.unsynced, out);
+        } else if can_ask && matches!(wish, Wish::LearnViewer) {
+            self.inject(Purpose::Viewer, !self.unsynced, out);
         }
         Ok(())
     }

@@ -24,6 +24,21 @@ pub(super) fn unread(tokens: &Tokens<'_>, index: usize) -> Refusal {
     }
 }
 
+/// R15: a write, or what would keep what is read, while deleted rows are shown.
+pub(super) fn shows_deleted(tokens: &Tokens<'_>, index: usize, table: &Table) -> Refusal {
+    Refusal {
+        code: "R15",
+        sqlstate: "25006",
+        message: format!(
+            "cannot write or define anything with soft-delete table \"{}\" while reprieve.show is not 'live'",
+            table.name
+        ),
+        detail: Some("Deleted rows would be changed, or be kept as if they were live.".into()),
+        hint: Some("RESET reprieve.show first.".into()),
+        offset: offset(tokens, index),
+    }
+}
+
 /// Queries nested too deep.
 pub(super) fn nested(tokens: &Tokens<'_>, index: usize) -> Refusal {
     Refusal {

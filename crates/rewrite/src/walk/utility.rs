@@ -280,6 +280,8 @@ impl Walk<'_> {
             }
         }
         if self.outline.word(direction, "from") {
+            self.modifies.get_or_insert(range.start);
+            self.only_live(&table)?;
             return self.copy_from(direction..range.end, &table, (!listed).then_some(next - 1));
         }
         let is_sane = columns.iter().enumerate().all(|(index, column)| {
@@ -300,7 +302,8 @@ impl Walk<'_> {
         };
         let space = if list.is_empty() { "" } else { " " };
         let from = self.text(name)?;
-        let query = format!("(SELECT {list}{space}FROM ONLY {from} WHERE deleted_at IS NULL)");
+        let shown = self.scope.search_path.show.condition("");
+        let query = format!("(SELECT {list}{space}FROM ONLY {from} WHERE {shown})");
         self.replace(at..direction, &query);
         Ok(())
     }
