@@ -106,10 +106,7 @@ const VERBS: &[(&str, &str)] = &[
     ),
     ("SHOW HEALTH", "reprieve.show_health"),
     ("SHOW ROWS FROM p", "reprieve.show_rows"),
-    (
-        "WATCH TABLE p AT 3 PERCENT",
-        "reprieve.watch_v1('p', 3)",
-    ),
+    ("WATCH TABLE p AT 3 PERCENT", "reprieve.watch_v1('p', 3)"),
     // These are older.
     ("SHOW TABLES", "reprieve.show_tables"),
     ("SHOW DELETIONS", "reprieve.show_deletions"),

@@ -56,9 +56,9 @@ impl Webhook {
     /// What is wrong with the address, in one line and without the address.
     pub fn new(address: &WebhookAddress<'_>) -> Result<Self, String> {
         const EXPECTED: &str = "expected http://host[:port]/path or https://...";
-        let uri: Uri = address
+        let uri = address
             .url
-            .parse()
+            .parse::<Uri>()
             .map_err(|error| format!("{error}: {EXPECTED}"))?;
         let host = uri.host().ok_or(EXPECTED)?;
         let host = host.trim_matches(|c| matches!(c, '[' | ']')).to_owned();
