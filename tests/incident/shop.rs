@@ -87,6 +87,8 @@ impl Shop {
             settings.push(("REPRIEVE__MONITOR__INTERVAL_SECONDS", "1"));
         }
         let proxy = Proxy::with(self.cluster.port(), "*.*", &settings);
+        // The first client brings the keeper, and with it the role of DBAs.
+        run(&mut connect(&proxy, SCRIPT), "SELECT 1");
         self.wait_for_marks(&mut proxy.connect_admin(DATABASE));
         tell("Reprieve in front of it", began.elapsed());
         proxy

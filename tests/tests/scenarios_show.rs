@@ -140,7 +140,7 @@ fn copy_cursors_and_prepared_statements_follow() {
     viewer.run("PREPARE sql AS SELECT count(*) FROM p");
     assert_eq!(named(&mut viewer, true), "2");
     for (show, rows) in [("deleted", 1), ("all", 3), ("live", 2)] {
-        viewer.run(&format!("SET reprieve.show TO {show}"));
+        viewer.run(&format!("SET reprieve.show TO '{show}'"));
         assert_eq!(copied(&mut viewer), rows, "{show}");
         assert_eq!(named(&mut viewer, false), rows.to_string(), "{show}");
         assert_eq!(viewer.value("EXECUTE sql"), rows.to_string(), "{show}");
@@ -245,7 +245,7 @@ fn who_was_not_granted_it_is_refused_when_setting_and_when_using() {
     let (mut app, mut viewer) = open("show_rights");
     for set in [
         "SET reprieve.show = 'deleted'",
-        "SET LOCAL reprieve.show TO all",
+        "SET LOCAL reprieve.show TO 'all'",
         "SELECT set_config('reprieve.show', 'all', false)",
     ] {
         let error = app.try_run(set).unwrap_err();

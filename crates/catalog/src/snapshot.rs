@@ -107,13 +107,20 @@ pub enum Show {
     Live,
     Deleted,
     All,
+    /// Set, but the role may not.
+    Forbidden,
+    /// Set to something else.
+    Invalid,
 }
 
 impl Show {
     /// The condition on a column `deleted_at`, `qualifier` with its dot or nothing.
     pub fn condition(self, qualifier: &str) -> String {
         match self {
-            Self::Live => format!("{qualifier}deleted_at IS NULL"),
+            // Who may not is refused anyway.
+            Self::Live | Self::Forbidden | Self::Invalid => {
+                format!("{qualifier}deleted_at IS NULL")
+            }
             Self::Deleted => format!("{qualifier}deleted_at IS NOT NULL"),
             // The planner sees through it.
             Self::All => format!("({qualifier}deleted_at IS NULL OR true)"),

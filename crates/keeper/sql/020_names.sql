@@ -91,23 +91,15 @@ LANGUAGE sql STABLE AS $$
                       AND pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER'))
 $$;
 
--- The setting reprieve.show of a session that has set it, for members of reprieve_viewer.
+-- The setting reprieve.show of a session that has set it; forbidden for whoever may not, invalid if there is no such value. No error: a
+-- statement of the proxy's own must not fail.
 CREATE OR REPLACE FUNCTION reprieve.shown_v1() RETURNS text
-LANGUAGE plpgsql STABLE AS $$
-DECLARE
-    shown pg_catalog.text := pg_catalog.lower(pg_catalog.current_setting('reprieve.show', true));
-BEGIN
-    IF shown OPERATOR(pg_catalog.<>) ALL ('{live,deleted,all}'::pg_catalog.text[]) THEN
-        RAISE EXCEPTION 'invalid value for parameter "reprieve.show": "%"', shown
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Available values: live, deleted, all. RESET reprieve.show is live.';
-    END IF;
-    IF shown OPERATOR(pg_catalog.<>) 'live' AND NOT reprieve.may_show_v1() THEN
-        RAISE EXCEPTION 'permission denied: reprieve.show = "%" is for members of reprieve_viewer', shown
-            USING ERRCODE = 'insufficient_privilege',
-                  HINT = pg_catalog.format('RESET reprieve.show, or let a DBA GRANT reprieve_viewer TO %I.', current_user);
-    END IF;
-    RETURN shown;
-END $$;
+LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN s.shown OPERATOR(pg_catalog.=) 'live' THEN s.shown
+                WHEN s.shown OPERATOR(pg_catalog.<>) ALL ('{deleted,all}'::pg_catalog.text[]) THEN 'invalid'
+                WHEN reprieve.may_show_v1() THEN s.shown ELSE 'forbidden' END
+    FROM (SELECT pg_catalog.lower(pg_catalog.current_setting('reprieve.show', true)) AS shown) AS s
+$$;
 
 -- Where this session looks up unqualified names: {"path":[..],"temp_schema":..,"temp":[..]}, and "show" where it was set. No SET clause
 -- and no SECURITY DEFINER: it must see the path of the caller. Everything in it is qualified instead.

@@ -25,7 +25,7 @@ const FAMILY: &str = "
     CREATE TABLE c (id int PRIMARY KEY, p_id int REFERENCES p ON DELETE CASCADE, name text);
     INSERT INTO p SELECT i, 'p' || i FROM generate_series(1, 1000) i;
     INSERT INTO c SELECT i, 1 + i % 1000, 'c' || i FROM generate_series(1, 5000) i;
-    CREATE INDEX ON c (p_id); VACUUM ANALYZE p; VACUUM ANALYZE c;";
+    CREATE INDEX ON c (p_id); ANALYZE p; ANALYZE c;";
 const MARKED: &[(&str, &str)] = &[("p", "mark"), ("c", "mark")];
 
 fn limits() -> MonitorLimits {
@@ -156,7 +156,7 @@ async fn a_long_transaction_counts_when_it_commits() {
     .await
     .unwrap();
     look(&db).await;
-    assert_eq!(losses(&db).await, ["public.c|postgres|500|1|500|5000"]);
+    assert_eq!(losses(&db).await, ["public.c|postgres|500|1|0|5000"]);
     assert_eq!(health(&db).await, ["critical|rows lost|public.c"]);
     // What UNDELETE is proposed finds it.
     let since = db
@@ -256,7 +256,7 @@ async fn rows_are_counted_where_few_and_estimated_where_many() {
         CREATE TABLE gone (id int PRIMARY KEY, pad text) WITH (autovacuum_enabled = off);
         INSERT INTO big SELECT i, repeat('x', 200) FROM generate_series(1, 60000) i;
         INSERT INTO gone SELECT i, repeat('x', 200) FROM generate_series(1, 60000) i;
-        VACUUM ANALYZE big; VACUUM ANALYZE gone";
+        ANALYZE big; ANALYZE gone";
     let db = database("monitor_rows", FAMILY, MARKED).await;
     db.run(BIG).await;
     db.run("SELECT FROM reprieve.enable_v1('big', 'mark'); SELECT FROM reprieve.enable_v1('gone', 'bin'); SELECT reprieve.advance_v1()")

@@ -131,6 +131,20 @@ const DOCUMENTED: &[Documented] = &[
         instead: "`RESET reprieve.show` first. To bring rows back: UNDELETE on the admin port.",
     },
     Documented {
+        code: "R16",
+        sqlstate: "42501",
+        when: "A soft-delete table is used while `reprieve.show` is not `live`, by a role that is no member of `reprieve_viewer`.",
+        why: "Deleted rows are shown to those only to whom a DBA grants it.",
+        instead: "`RESET reprieve.show`, or let a DBA `GRANT reprieve_viewer` to the role.",
+    },
+    Documented {
+        code: "R17",
+        sqlstate: "22023",
+        when: "A soft-delete table is used while `reprieve.show` is none of `live`, `deleted`, `all`.",
+        why: "",
+        instead: "`RESET reprieve.show`.",
+    },
+    Documented {
         code: "V1",
         sqlstate: "42601",
         when: "Admin port: a verb is not written as it should be.",

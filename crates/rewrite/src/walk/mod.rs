@@ -272,8 +272,12 @@ impl<'a> Walk<'a> {
 
     /// While a session is shown deleted rows it only reads, and nothing that it reads is kept.
     fn only_live(&self, table: &Table) -> Result<(), Refusal> {
-        if self.scope.search_path.show == Show::Live || self.modifies.is_none() && !self.keeps {
-            return Ok(());
+        match self.scope.search_path.show {
+            Show::Live => return Ok(()),
+            Show::Forbidden => return Err(refuse::no_viewer()),
+            Show::Invalid => return Err(refuse::no_such_show()),
+            Show::Deleted | Show::All if self.modifies.is_none() && !self.keeps => return Ok(()),
+            Show::Deleted | Show::All => {}
         }
         let at = self.modifies.unwrap_or(self.outline.range.start);
         Err(refuse::shows_deleted(self.outline.tokens, at, table))

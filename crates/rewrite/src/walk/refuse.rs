@@ -39,6 +39,30 @@ pub(super) fn shows_deleted(tokens: &Tokens<'_>, index: usize, table: &Table) ->
     }
 }
 
+/// R16.
+pub(super) fn no_viewer() -> Refusal {
+    Refusal {
+        code: "R16",
+        sqlstate: "42501",
+        message: "permission denied: deleted rows are shown to members of reprieve_viewer".into(),
+        detail: Some("The setting reprieve.show is not 'live'.".into()),
+        hint: Some("RESET reprieve.show, or let a DBA GRANT reprieve_viewer TO this role.".into()),
+        offset: None,
+    }
+}
+
+/// R17.
+pub(super) fn no_such_show() -> Refusal {
+    Refusal {
+        code: "R17",
+        sqlstate: "22023",
+        message: "invalid value for parameter \"reprieve.show\"".into(),
+        detail: None,
+        hint: Some("Available values: live, deleted, all.".into()),
+        offset: None,
+    }
+}
+
 /// Queries nested too deep.
 pub(super) fn nested(tokens: &Tokens<'_>, index: usize) -> Refusal {
     Refusal {

@@ -267,6 +267,10 @@ impl Walk<'_> {
         } else {
             next
         };
+        if self.outline.word(direction, "from") {
+            self.modifies.get_or_insert(range.start);
+        }
+        self.only_live(&table)?;
         let mut columns = Vec::new();
         if listed {
             for part in self.outline.split(next + 1, self.outline.close(next)) {
@@ -280,8 +284,6 @@ impl Walk<'_> {
             }
         }
         if self.outline.word(direction, "from") {
-            self.modifies.get_or_insert(range.start);
-            self.only_live(&table)?;
             return self.copy_from(direction..range.end, &table, (!listed).then_some(next - 1));
         }
         let is_sane = columns.iter().enumerate().all(|(index, column)| {
