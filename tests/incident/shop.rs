@@ -55,7 +55,7 @@ impl Shop {
             run(
                 &mut postgres,
                 &format!(
-                    "CREATE ROLE {role} LOGIN; GRANT SELECT, DELETE ON ALL TABLES IN SCHEMA public TO {role}"
+                    "CREATE ROLE {role} LOGIN; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"
                 ),
             );
         }

@@ -15,10 +15,12 @@ CREATE TABLE notes (id int PRIMARY KEY, account_id int NOT NULL REFERENCES accou
 INSERT INTO accounts SELECT i, 'user' || i || CASE WHEN i % 97 = 0 THEN '@test.example.org' ELSE '@example.org' END, timestamptz '2020-01-01' + i * interval '7 minutes'
   FROM generate_series(1, greatest(1, (87423 * :scale)::int)) i;
 CREATE FUNCTION pg_temp.account(i int) RETURNS int LANGUAGE sql AS $$ SELECT 1 + (i::bigint * 7919 % greatest(1, (87423 * :scale)::int))::int $$;
+-- A user of the same account, of whom there are nine at least.
+CREATE FUNCTION pg_temp.user_of(i int) RETURNS int LANGUAGE sql AS $$ SELECT 1 + (i - 1) % a + i / a % 9 * a FROM (SELECT greatest(1, (87423 * :scale)::int) AS a) x $$;
 INSERT INTO users SELECT i, pg_temp.account(i), 'name ' || i, timestamptz '2024-01-01' + i * interval '3 seconds' FROM generate_series(1, (806294 * :scale)::int) i;
-INSERT INTO inventory SELECT i, pg_temp.account(i), CASE WHEN i % 3 > 0 THEN 1 + i % (806294 * :scale)::int END, 'item ' || i % 5000, i % 40
+INSERT INTO inventory SELECT i, pg_temp.account(i), CASE WHEN i % 3 > 0 THEN pg_temp.user_of(i) END, 'item ' || i % 5000, i % 40
   FROM generate_series(1, (1200000 * :scale)::int) i;
-INSERT INTO transactions SELECT i, pg_temp.account(i), 1 + i % (806294 * :scale)::int, i::bigint * 37 % 100000, timestamptz '2023-01-01' + i * interval '11 seconds'
+INSERT INTO transactions SELECT i, pg_temp.account(i), pg_temp.user_of(i), i::bigint * 37 % 100000, timestamptz '2023-01-01' + i * interval '11 seconds'
   FROM generate_series(1, (4400000 * :scale)::int) i;
 INSERT INTO sessions SELECT i, pg_temp.account(i), md5(i::text) FROM generate_series(1, (150000 * :scale)::int) i;
 INSERT INTO devices SELECT i, pg_temp.account(i), CASE WHEN i % 2 = 0 THEN 'phone' ELSE 'desk' END FROM generate_series(1, (120000 * :scale)::int) i;

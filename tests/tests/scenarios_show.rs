@@ -259,7 +259,7 @@ fn who_was_not_granted_it_is_refused_when_setting_and_when_using() {
     assert!(error.starts_with("25P02"), "{error}");
     app.run("ROLLBACK");
     // A name that is computed is not seen when it is set.
-    app.run("SELECT set_config('reprieve.' || 'show', 'all', false)");
+    app.run("SELECT set_config('repri' || 'eve.show', 'all', false)");
     for statement in [
         "SELECT id FROM p",
         "DELETE FROM p",

@@ -75,7 +75,7 @@ const DOCUMENTED: &[Documented] = &[
     Documented {
         code: "W9",
         sqlstate: "42501",
-        when: "A role that is no member of `reprieve_viewer` sets `reprieve.show` to `deleted` or `all`, or uses a soft-delete table where it is set.",
+        when: "A role that is no member of `reprieve_viewer` sets `reprieve.show` to `deleted` or `all`.",
         why: "Deleted rows are shown to those only to whom a DBA grants it.",
         instead: "`GRANT reprieve_viewer TO app`, or `RESET reprieve.show`.",
     },
@@ -234,6 +234,7 @@ mod tests {
             conflict(),
             result_type_changed(),
             forged_setting("reprieve.role", 0),
+            no_viewer(0),
         ];
         assert_eq!(refusals.len(), DOCUMENTED.len());
         for refusal in refusals {
