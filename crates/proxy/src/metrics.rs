@@ -214,6 +214,10 @@ impl Metrics {
             "Attempts to tell the webhook, by outcome",
             self.webhook_posts.clone(),
         );
+        // There from the start: increase() sees the first one, too.
+        for outcome in [Outcome::delivered, Outcome::failed] {
+            self.webhook_posts.get_or_create(&OutcomeLabels { outcome });
+        }
         r.register_collector(Box::new(self.reports.clone()));
     }
 
@@ -297,6 +301,13 @@ impl Metrics {
 
     pub(crate) fn monitored(&self, database: &str, report: MonitorReport) {
         self.reports.set(database, report);
+    }
+
+    pub(crate) fn monitor_began(&self, database: &str) {
+        let labels = DatabaseLabels {
+            database: database.to_owned(),
+        };
+        self.monitor_failures.get_or_create(&labels);
     }
 
     pub(crate) fn monitor_failed(&self, database: &str) {

@@ -41,6 +41,7 @@ pub(crate) async fn watch(settings: Arc<KeeperSettings>, database: String, metri
     let Some(monitor) = &settings.monitor else {
         return;
     };
+    metrics.monitor_began(&database);
     let _shown = Shown {
         metrics: &metrics,
         database: &database,
