@@ -15,7 +15,19 @@ use tests::{Client, Cluster, Proxy, Target};
 
 const USAGE: &str = "writes [rounds=5] [seconds=3] [clients=1,8]
 
-Prints the medians of what each statement costs, and of the ratios to a direct connection within each round.";
+Prints the medians of what each statement costs, and of the ratios to a direct connection and to a proxy with nothing enabled within each
+round; beside them what is aimed at.";
+
+/// What is aimed at, with every table enabled.
+#[derive(Clone, Copy)]
+enum Goal {
+    /// Nothing in particular.
+    Cheap,
+    /// At least this share of the speed with nothing enabled.
+    Share(f64),
+    /// At most this many times what it takes directly.
+    Times(f64),
+}
 
 const TABLES: &str = "
     CREATE TABLE authors (id int PRIMARY KEY, name text NOT NULL, email text UNIQUE);
@@ -27,34 +39,41 @@ const TABLES: &str = "
     INSERT INTO posts (author_id, title, words) SELECT 1 + n % 200000, 'title ' || n, n FROM generate_series(1, 400000) AS n";
 
 /// Name and pgbench script of each statement.
-const STATEMENTS: [(&str, &str); 7] = [
+const STATEMENTS: [(&str, &str, Goal); 7] = [
     (
         "INSERT a row with a foreign key",
         "\\set a random(1, 10000)\nINSERT INTO posts (author_id, title, words) VALUES (:a, 'some words', 3);\n",
+        Goal::Share(0.85),
     ),
     (
         "INSERT a row with two unique keys",
         "\\set i random(200001, 2000000000)\nINSERT INTO authors VALUES (:i, 'nobody', :i || '@example.net') ON CONFLICT DO NOTHING;\n",
+        Goal::Share(0.85),
     ),
     (
         "INSERT ... ON CONFLICT DO UPDATE",
         "\\set i random(1, 10000)\nINSERT INTO authors VALUES (:i, 'somebody') ON CONFLICT (id) DO UPDATE SET name = excluded.name;\n",
+        Goal::Cheap,
     ),
     (
         "UPDATE of no key",
         "\\set i random(1, 200000)\nUPDATE posts SET words = words + 1 WHERE id = :i;\n",
+        Goal::Share(0.97),
     ),
     (
         "UPDATE of a foreign key",
         "\\set i random(1, 200000)\n\\set a random(1, 10000)\nUPDATE posts SET author_id = :a WHERE id = :i;\n",
+        Goal::Cheap,
     ),
     (
         "DELETE of a row",
         "\\set i random(200001, 400000)\nDELETE FROM posts WHERE id = :i;\n",
+        Goal::Cheap,
     ),
     (
         "DELETE of a row with two children",
         "\\set i random(10001, 200000)\nDELETE FROM authors WHERE id = :i;\n",
+        Goal::Cheap,
     ),
 ];
 
@@ -86,6 +105,7 @@ impl Place {
 /// One line of the report: milliseconds of each place, round by round.
 struct Line {
     name: String,
+    goal: Goal,
     rounds: Vec<Vec<f64>>,
 }
 
@@ -168,27 +188,31 @@ fn main() {
 
 fn statements(places: &[Place], clients: u32, rounds: usize, seconds: u32) -> Vec<Line> {
     let scripts = tempfile::tempdir().expect("a temporary directory");
-    let lines = STATEMENTS.iter().enumerate().map(|(number, (name, text))| {
-        let script = scripts.path().join(format!("{number}.sql"));
-        std::fs::write(&script, text).expect("a script");
-        let rounds = (0..rounds).map(|_| {
-            let places = places.iter().map(|place| {
-                let to = Connection {
-                    port: place.port,
-                    database: place.database,
-                };
-                let measured = load::measure(&to, &script, "prepared", clients, seconds, None);
-                1000.0 * f64::from(clients) / measured.rate
+    let lines = STATEMENTS
+        .iter()
+        .enumerate()
+        .map(|(number, (name, text, goal))| {
+            let script = scripts.path().join(format!("{number}.sql"));
+            std::fs::write(&script, text).expect("a script");
+            let rounds = (0..rounds).map(|_| {
+                let places = places.iter().map(|place| {
+                    let to = Connection {
+                        port: place.port,
+                        database: place.database,
+                    };
+                    let measured = load::measure(&to, &script, "prepared", clients, seconds, None);
+                    1000.0 * f64::from(clients) / measured.rate
+                });
+                places.collect()
             });
-            places.collect()
+            let line = Line {
+                name: format!("{name}, {clients} client(s)"),
+                goal: *goal,
+                rounds: rounds.collect(),
+            };
+            eprintln!("{}", line.name);
+            line
         });
-        let line = Line {
-            name: format!("{name}, {clients} client(s)"),
-            rounds: rounds.collect(),
-        };
-        eprintln!("{}", line.name);
-        line
-    });
     lines.collect()
 }
 
@@ -212,6 +236,7 @@ fn copies(cluster: &Cluster, places: &[Place], rounds: usize) -> Line {
     });
     Line {
         name: "COPY of 200,000 rows with a foreign key".into(),
+        goal: Goal::Share(0.5),
         rounds: rounds.collect(),
     }
 }
@@ -243,10 +268,12 @@ fn incident(places: &[Place], everything: &Proxy, rounds: usize) -> [Line; 2] {
     [
         Line {
             name: "the incident: DELETE of 50,382 rows by cascades".into(),
+            goal: Goal::Times(3.0),
             rounds: deletes,
         },
         Line {
             name: "UNDELETE of these 50,382 rows".into(),
+            goal: Goal::Cheap,
             rounds: undeletes,
         },
     ]
@@ -269,18 +296,18 @@ fn report(places: &[Place], lines: &[Line]) {
     for place in places {
         print!("{:>24}", place.name);
     }
-    println!();
+    println!("{:>24}", "aim, and what it is");
     let mut json = Vec::new();
     for line in lines {
         print!("{:<52}", line.name);
         let of = |at: usize| median(line.rounds.iter().map(|round| round[at]).collect());
-        for at in 0..line.rounds.first().map_or(0, Vec::len) {
-            let ratio = median(
-                line.rounds
-                    .iter()
-                    .map(|round| round[at] / round[0])
-                    .collect(),
-            );
+        let between = |at: usize, and: usize| {
+            let ratios = line.rounds.iter().map(|round| round[at] / round[and]);
+            median(ratios.collect())
+        };
+        let measured = line.rounds.first().map_or(0, Vec::len);
+        for (at, place) in places.iter().enumerate().take(measured) {
+            let ratio = between(at, 0);
             let text = match (at, line.rounds.iter().any(|round| round.len() > 1)) {
                 (0, _) | (_, false) => format!("{:.3}", of(at)),
                 _ => format!("{:.3} ({ratio:.2}x)", of(at)),
@@ -289,11 +316,16 @@ fn report(places: &[Place], lines: &[Line]) {
             json.push(format!(
                 "{{\"what\": \"{}\", \"where\": \"{}\", \"ms\": {:.4}, \"of_direct\": {ratio:.3}}}",
                 line.name,
-                places[at].name,
+                place.name,
                 of(at)
             ));
         }
-        println!();
+        let aim = match line.goal {
+            Goal::Cheap => String::new(),
+            Goal::Share(share) => format!(">= {share:.2}: {:.2}", between(1, 2)),
+            Goal::Times(times) => format!("<= {times:.2}x: {:.2}x", between(2, 0)),
+        };
+        println!("{aim:>24}");
     }
     let file = Path::new("target/writes.json");
     let written = std::fs::write(file, format!("[\n{}\n]\n", json.join(",\n")));

@@ -6,8 +6,10 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::cluster::Cluster;
 use crate::front;
 use crate::message::Message;
+use crate::sound::Sound;
 
 /// How long any reply may take.
 pub const REPLY_TIME_MAX: Duration = Duration::from_secs(10);
@@ -50,6 +52,8 @@ pub struct Client {
     buffer: Vec<u8>,
     /// From BackendKeyData: what a CancelRequest has to say.
     pub key: Option<(u32, Vec<u8>)>,
+    /// Ends with the client.
+    sound: Option<Sound>,
 }
 
 impl Client {
@@ -67,6 +71,7 @@ impl Client {
             socket,
             buffer: Vec::new(),
             key: None,
+            sound: None,
         })
     }
 
@@ -96,6 +101,12 @@ impl Client {
                     },
                 )),
         }
+    }
+
+    /// Has a database checked when this client ends.
+    pub fn with_check(mut self, cluster: &Cluster, database: &str) -> Client {
+        self.sound = Some(cluster.sound(database));
+        self
     }
 
     /// Sends bytes. That the other side has gone away shows at the next `recv`.

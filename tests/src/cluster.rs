@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Client, Target};
 use crate::process::{Guarded, free_port, run};
+use crate::sound::{self, Sound};
 
 /// Where the newest installed server keeps its programs.
 pub fn bin_dir() -> PathBuf {
@@ -62,12 +63,16 @@ pub struct Options {
     pub hba: Option<String>,
     /// A certificate and its key, for TLS.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// Why CHECK INTEGRITY need not be clean at the end, if it need not.
+    pub unchecked: Option<&'static str>,
 }
 
 /// A running private cluster with the superuser `postgres` and the ordinary role `clerk`.
 pub struct Cluster {
     dir: PathBuf,
     port: u16,
+    /// Why its databases are not checked at the end.
+    unchecked: Option<&'static str>,
     // Dropped in this order: first the server ends, then its directory goes.
     server: Guarded,
     _directory: Guarded,
@@ -138,6 +143,7 @@ impl Cluster {
         let cluster = Cluster {
             dir,
             port,
+            unchecked: options.unchecked,
             server,
             _directory: directory,
         };
@@ -207,8 +213,21 @@ impl Cluster {
         panic!("the template is never free: {last}");
     }
 
-    /// Drops a database and whoever is connected to it.
+    /// CHECK INTEGRITY of a database, when this is dropped.
+    pub fn sound(&self, database: &str) -> Sound {
+        Sound::new(Target::unix(&self.dir, self.port), database)
+    }
+
+    /// Its databases are not checked at the end.
+    pub fn leave_unchecked(&mut self, why: &'static str) {
+        self.unchecked = Some(why);
+    }
+
+    /// Checks a database, and drops it and whoever is connected to it.
     pub fn drop_database(&self, name: &str) {
+        if self.unchecked.is_none() {
+            drop(self.sound(name));
+        }
         self.superuser("postgres")
             .run(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
     }
@@ -221,7 +240,21 @@ impl Cluster {
         }
     }
 
-    /// Starts the server again after `stop`.
+    /// Kills every process of the server with SIGKILL, the postmaster first: nothing of it gets to clean up.
+    pub fn kill(&mut self) {
+        let children = children_of(self.server.pid());
+        self.server.signal("KILL");
+        for child in &children {
+            // One that has ended by itself meanwhile is as good as killed.
+            let _ = Command::new("kill").args(["-KILL", child]).status();
+        }
+        let gone = |pid: &String| !Path::new("/proc").join(pid).join("exe").exists();
+        while self.server.alive() || !children.iter().all(gone) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Starts the server again after `stop` or `kill`.
     pub fn start_again(&mut self) {
         self.server = launch(&self.dir);
         self.wait();
@@ -240,8 +273,25 @@ impl Drop for Cluster {
             let tail = log.lines().rev().take(40).collect::<Vec<_>>();
             eprintln!("-- the end of the server's log");
             tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        } else if self.unchecked.is_none() && self.server.alive() {
+            sound::check_all(&Target::unix(&self.dir, self.port));
         }
     }
+}
+
+/// The processes that a process has started.
+fn children_of(parent: u32) -> Vec<String> {
+    let is_child = |pid: &String| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        fields.split_whitespace().nth(1) == Some(parent.to_string().as_str())
+    };
+    let processes = std::fs::read_dir("/proc").expect("/proc");
+    processes
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+        .filter(is_child)
+        .collect()
 }
 
 fn launch(dir: &Path) -> Guarded {

@@ -13,6 +13,7 @@ pub mod message;
 pub mod pair;
 pub mod process;
 pub mod proxy;
+pub mod sound;
 pub mod sql;
 
 pub use client::{Client, Got, Target};

@@ -29,7 +29,8 @@ fn open(database: &str) -> (Client, Client) {
     let mut app = SHOP.proxy.connect(database);
     app.run(FAMILY);
     settle(&SHOP.cluster, database);
-    (app, SHOP.proxy.connect_admin(database))
+    let admin = SHOP.proxy.connect_admin(database);
+    (app, admin.with_check(&SHOP.cluster, database))
 }
 
 /// The newest deletion's id.

@@ -84,6 +84,7 @@ fn connect(target: &Target, database: &str) -> Client {
 /// The same statements on both sides, with marks where marks belong.
 fn make(name: &str, deletes: &str) {
     PAIR.create_database(name);
+    let _sound = PAIR.behind().sound(name);
     for (target, settle) in [(PAIR.plain().target(), false), (PAIR.tried(), true)] {
         let mut client = connect(&target, name);
         let say = |client: &mut Client, text: &str| {
@@ -148,6 +149,7 @@ fn s11h_a_dump_is_that_of_a_plain_database() {
 fn s11h_a_dump_can_be_restored() {
     make("source", DELETES);
     PAIR.create_database("copy");
+    let _sound = PAIR.behind().sound("copy");
     let text = dump(&PAIR.tried(), "clerk", "source", &[]).join("\n");
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), text).expect("a dump");

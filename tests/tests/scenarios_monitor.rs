@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use serde_json::Value;
 use tests::pair::settle;
 use tests::process::{root, run};
 use tests::proxy::http_get;
-use tests::{Cluster, Proxy};
+use tests::{Cluster, Proxy, Target};
 
 const FAMILY: &str = "CREATE TABLE p (id int PRIMARY KEY, name text);
     CREATE TABLE c (id int PRIMARY KEY, p_id int REFERENCES p ON DELETE CASCADE, name text);
@@ -274,7 +274,7 @@ fn names(text: &str) -> BTreeSet<String> {
     names
 }
 
-/// What a scrape has samples of, or would have: families whose labels nothing has met yet.
+/// What a scrape has samples of.
 fn printed(text: &str) -> BTreeSet<String> {
     let mut printed = BTreeSet::new();
     for line in text.lines() {
@@ -314,6 +314,14 @@ fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
     let deletion = admin.value("SELECT max(id) FROM reprieve.deletions");
     admin.run(&format!("REHEARSE UNDELETE DELETION {deletion}"));
     admin.run("DELETE FROM reprieve.monitor_bin");
+    // Without a label that was met a family prints nothing.
+    let refused = app.try_run("DO $$ BEGIN DELETE FROM p; END $$");
+    refused.expect_err("R6 refuses it");
+    let Target::Tcp(port) = proxy.app() else {
+        panic!("the app port is one of TCP")
+    };
+    let mut stray = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stray.write_all(&[0, 0, 0, 1]).unwrap();
     // What is sampled is not only described, but there.
     let text = wait("all that is sampled is shown", || {
         let text = metrics(&proxy);

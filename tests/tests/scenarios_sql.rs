@@ -49,6 +49,7 @@ impl Story {
 /// Runs the same story on both sides and compares what it wrote down. Returns the database's name, for a look behind.
 fn same(name: &str, setup: &str, story: impl Fn(&mut Story)) {
     PAIR.create_database(name);
+    let _sound = PAIR.behind().sound(name);
     let mut told = Vec::new();
     for (target, settle) in [(PAIR.plain().target(), false), (PAIR.tried(), true)] {
         connect(&target, name).run(setup);
@@ -318,6 +319,7 @@ fn s24b_prepared_before_enabling() {
     // Not an oracle story: the table is enabled in the middle.
     let database = "s24b";
     PAIR.create_database(database);
+    let _sound = PAIR.behind().sound(database);
     let target = PAIR.tried();
     let mut app = connect(&target, database);
     app.run(ITEMS);
@@ -421,6 +423,7 @@ fn s11d_the_type_of_rows_follows_the_table() {
         return;
     };
     PAIR.create_database("row_types");
+    let _sound = PAIR.behind().sound("row_types");
     let setup =
         "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE t (id int PRIMARY KEY, v text)";
     let statements = [
@@ -465,6 +468,7 @@ fn d6_what_stays_cannot_keep_rows_of_a_marked_table() {
         return;
     };
     PAIR.create_database("d6");
+    let _sound = PAIR.behind().sound("d6");
     let mut app = proxy.connect("d6");
     app.run("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a')");
     PAIR.settle("d6");
@@ -499,6 +503,7 @@ fn d19_without_event_triggers_a_table_that_is_not_marked_cannot_inherit_from_one
         return;
     };
     PAIR.create_database("d19");
+    let _sound = PAIR.behind().sound("d19");
     let mut app = proxy.connect("d19");
     app.run("CREATE TABLE p (id int PRIMARY KEY, v text); CREATE TABLE keyless (id int NOT NULL, v text)");
     PAIR.settle("d19");
@@ -703,6 +708,7 @@ fn the_keepers_settings_are_not_the_clients_to_set() {
         return;
     }
     PAIR.create_database("settings");
+    let _sound = PAIR.behind().sound("settings");
     let mut client = connect(&PAIR.tried(), "settings");
     for sql in [
         "SET reprieve.role = 'somebody'",

@@ -1,6 +1,6 @@
 //! The catalog snapshot: a document, and the questions the rewriter asks of it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -183,9 +183,10 @@ pub struct Catalog {
     /// From types of ours to those that the client knows, arrays too.
     row_types: HashMap<u32, u32>,
     enabled: usize,
-    marked: usize,
-    /// Names of hidden columns: two, as a rule.
-    hidden: BTreeSet<String>,
+    /// Names of marked tables: each word of each statement is looked up here.
+    veiled: HashSet<Box<[u8]>, foldhash::fast::RandomState>,
+    /// Names of hidden columns in order: two, as a rule.
+    hidden: Vec<String>,
     /// Our constraint triggers by schema and name of their foreign key.
     deferrable: HashMap<(String, String), Vec<String>>,
     sees_ddl_start: bool,
@@ -202,7 +203,7 @@ impl Catalog {
         let document: Document = serde_json::from_str(text)?;
         let mut by_name: HashMap<String, HashMap<String, Option<Arc<Table>>>> = HashMap::new();
         let enabled = document.tables.len();
-        let mut marked = 0;
+        let mut veiled = HashSet::default();
         let mut hidden = BTreeSet::new();
         for (schema, name) in document.shadows {
             by_name.entry(name).or_default().insert(schema, None);
@@ -216,7 +217,9 @@ impl Catalog {
             if let Some(row) = &table.row_type {
                 row_types.extend([(row.oid, row.of), (row.array, row.of_array)]);
             }
-            marked += usize::from(table.is_veiled());
+            if table.is_veiled() {
+                veiled.insert(table.name.as_bytes().into());
+            }
             let ours = table.columns.iter().filter(|column| column.hidden);
             hidden.extend(ours.map(|column| column.name.clone()));
             by_name
@@ -233,8 +236,8 @@ impl Catalog {
             types,
             row_types,
             enabled,
-            marked,
-            hidden,
+            veiled,
+            hidden: hidden.into_iter().collect(),
             sees_ddl_start: document.sees_ddl_start,
             deferrable: document
                 .deferrable
@@ -255,7 +258,7 @@ impl Catalog {
 
     /// True if no table is marked: then no statement needs a change.
     pub fn is_transparent(&self) -> bool {
-        self.marked == 0
+        self.veiled.is_empty()
     }
 
     /// True if a table is enabled: then queries of the system catalogs leave out what is ours.
@@ -272,9 +275,12 @@ impl Catalog {
     /// True if a marked table bears this folded name in some schema: statements without such a name
     /// need no change.
     pub fn veils_name(&self, name: &str) -> bool {
-        self.by_name
-            .get(name)
-            .is_some_and(|schemas| schemas.values().flatten().any(|table| table.is_veiled()))
+        self.veils_bytes(name.as_bytes())
+    }
+
+    /// [`Self::veils_name`] of a name that may not be UTF-8: then none bears it.
+    pub fn veils_bytes(&self, name: &[u8]) -> bool {
+        self.veiled.contains(name)
     }
 
     /// Names of the columns that some enabled table hides.

@@ -1,4 +1,7 @@
 -- Names, globs, and what a client's session looks like.
+--
+-- What has a backslash in a string, or makes SQL of expressions that PostgreSQL prints, sets standard_conforming_strings: PostgreSQL reads the
+-- text of a function, and prints literals, as the session has it that calls.
 
 DO $$
 BEGIN
@@ -61,7 +64,7 @@ END $$;
 -- True if schema.table matches one of the globs in `list`: separated by commas, with * and ?; a glob
 -- without a dot is a table name in any schema.
 CREATE OR REPLACE FUNCTION reprieve.matches(schema_name text, table_name text, list text) RETURNS boolean
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
     SELECT EXISTS (
         SELECT FROM regexp_split_to_table(coalesce(list, ''), '\s*,\s*') AS raw(glob),
              LATERAL (SELECT btrim(glob)) AS trimmed(glob)

@@ -33,7 +33,7 @@ END $$;
 -- `path` if that code of the owner's needs it. Then end_read() is due.
 DROP FUNCTION IF EXISTS reprieve.read_source(oid);
 CREATE OR REPLACE FUNCTION reprieve.read_source(relid oid, path text DEFAULT NULL) RETURNS text
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
     name text := format('reprieve.%I()', 'read_' || relid);
     target text := reprieve.qualified(relid);

@@ -17,60 +17,83 @@ BEGIN
     IF current_setting('transaction_isolation') = 'serializable' THEN
         RETURN 1 + CASE WHEN last ~ '^[0-9]{7,18}$' AND last::bigint / 1000000 = base / 1000000 THEN last::bigint ELSE base END;
     END IF;
-    RETURN 1 + coalesce((SELECT max(d.id) FROM reprieve.deletions d WHERE d.id > base AND d.id < base + 1000000), base);
+    RETURN 1 + coalesce((SELECT d.id FROM reprieve.deletions d WHERE d.id > base AND d.id < base + 1000000 ORDER BY d.id DESC LIMIT 1), base);
 END $$;
 
 -- The open deletion of this client statement, or NULL. What a client may have forged is not believed:
--- an id is only good for the transaction that made it.
+-- an id is only good for the transaction that made it. Runs under a client's search path, see 045_marked.sql.
 CREATE OR REPLACE FUNCTION reprieve.open_deletion() RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
-    id text := current_setting('reprieve.deletion', true);
+    id pg_catalog.text := pg_catalog.current_setting('reprieve.deletion', true);
 BEGIN
-    IF id ~ '^[0-9]{7,18}$' AND (id::bigint / 1000000)::text = pg_current_xact_id()::text THEN
-        RETURN id::bigint;
+    IF pg_catalog.length(id) OPERATOR(pg_catalog.>=) 7 AND pg_catalog.length(id) OPERATOR(pg_catalog.<=) 18
+       AND pg_catalog.translate(id, '0123456789', '') OPERATOR(pg_catalog.=) ''
+       AND (id::pg_catalog.int8 OPERATOR(pg_catalog./) 1000000)::pg_catalog.text OPERATOR(pg_catalog.=) pg_catalog.pg_current_xact_id()::pg_catalog.text THEN
+        RETURN id::pg_catalog.int8;
     END IF;
     RETURN NULL;
 END $$;
 
 -- The id under which the client's current statement deletes. Its ledger row is written once rows are
--- counted, so a statement that finds nothing leaves nothing.
+-- counted, so a statement that finds nothing leaves nothing. Runs under a client's search path.
 CREATE OR REPLACE FUNCTION reprieve.begin_deletion_v1(statement text) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
-    id bigint := reprieve.open_deletion();
-    ignored text;
+    id pg_catalog.int8;
+    ignored pg_catalog.text;
 BEGIN
+    IF pg_catalog.current_setting('reprieve.deletion', true) OPERATOR(pg_catalog.<>) '' THEN
+        id := reprieve.open_deletion();
+    END IF;
     IF id IS NULL THEN
-        id := reprieve.next_deletion();
-        ignored := set_config('reprieve.deletion', id::text, true);
-        ignored := set_config('reprieve.statement', left(coalesce(statement, current_query()), 2000), true);
+        -- A transaction that has not written yet has no other deletion.
+        IF pg_catalog.pg_current_xact_id_if_assigned() IS NULL THEN
+            id := pg_catalog.pg_current_xact_id()::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.*) 1000000 OPERATOR(pg_catalog.+) 1;
+        ELSE
+            id := reprieve.next_deletion();
+        END IF;
+        ignored := pg_catalog.set_config('reprieve.deletion', id::pg_catalog.text, true) OPERATOR(pg_catalog.||)
+                   pg_catalog.set_config('reprieve.statement', pg_catalog.left(coalesce(statement, pg_catalog.current_query()), 2000), true);
     END IF;
     RETURN id;
 END $$;
 
+-- A setting in SQL that runs under a client's search path; NULL if it is empty.
+CREATE OR REPLACE FUNCTION reprieve.setting_sql(name text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('CASE WHEN pg_catalog.current_setting(%1$L, true) OPERATOR(pg_catalog.<>) '''' THEN pg_catalog.current_setting(%1$L, true) END', name)
+$$;
+
+-- The INSERT that writes the ledger row of deletion `id`, an expression, if there is none yet.
+CREATE OR REPLACE FUNCTION reprieve.ledger_sql(id text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('INSERT INTO reprieve.deletions (id, deleted_at, role_name, session_role, application_name, client_addr, actor, reason, statement, tags)'
+                  ' VALUES (%s, pg_catalog.now(), coalesce(pg_catalog.current_setting(''reprieve.role'', true), session_user), session_user, %s, pg_catalog.inet_client_addr(), %s, %s, %s,'
+                  -- Of the whole message: what the proxy says of a statement begins and ends with its own words.
+                  ' CASE WHEN pg_catalog.strpos(pg_catalog.current_query(), ''=''''''::pg_catalog.text) OPERATOR(pg_catalog.>) 0'
+                  ' AND pg_catalog.strpos(pg_catalog.current_query(), ''/*''::pg_catalog.text) OPERATOR(pg_catalog.>) 0'
+                  ' THEN reprieve.tags_of(pg_catalog.current_query()) END)'
+                  ' ON CONFLICT DO NOTHING', id, reprieve.setting_sql('application_name'), reprieve.setting_sql('reprieve.actor'),
+                  reprieve.setting_sql('reprieve.reason'), reprieve.setting_sql('reprieve.statement'))
+$$;
+
 -- Writes the ledger row of deletion `id`, if there is none yet. True if there was none.
-DO $$
+DO $do$
 BEGIN
     IF (SELECT p.prorettype <> 'boolean'::regtype FROM pg_catalog.pg_proc p WHERE p.oid = to_regprocedure('reprieve.open_ledger(bigint)')) THEN
         DROP FUNCTION reprieve.open_ledger(bigint);
     END IF;
-END $$;
-CREATE OR REPLACE FUNCTION reprieve.open_ledger(id bigint) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-    ignored text := set_config('reprieve.last', id::text, true);
-BEGIN
-    INSERT INTO reprieve.deletions AS d (id, deleted_at, role_name, session_role, application_name, client_addr,
-                                         actor, reason, statement)
-    VALUES ($1, now(), coalesce(nullif(current_setting('reprieve.role', true), ''), session_user), session_user,
-            nullif(current_setting('application_name', true), ''), inet_client_addr(),
-            nullif(current_setting('reprieve.actor', true), ''), nullif(current_setting('reprieve.reason', true), ''),
-            nullif(current_setting('reprieve.statement', true), ''))
-    ON CONFLICT DO NOTHING;
-    RETURN FOUND;
-END $$;
+    EXECUTE format($f$
+        CREATE OR REPLACE FUNCTION reprieve.open_ledger(id bigint) RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+        #variable_conflict use_column
+        DECLARE
+            ignored text := set_config('reprieve.last', id::text, true);
+        BEGIN
+            %s;
+            RETURN FOUND;
+        END $$ $f$, reprieve.ledger_sql('$1'));
+END $do$;
 
 -- Adds to what deletion `id` took from a table; writes the ledger row with the first.
 DO $$
@@ -115,22 +138,26 @@ BEGIN
 END $$;
 
 -- Enters one deleting statement of the client. Runs as the client, or as the keeper under a client's search path (see run_as_client):
--- every name and operator is qualified. A plain assignment calls a function far faster than PERFORM does.
+-- every name and operator is qualified. One assignment of many calls is far faster than many assignments, and these than PERFORM: each
+-- statement of PL/pgSQL is made ready anew in each transaction.
 CREATE OR REPLACE FUNCTION reprieve.enter_statement() RETURNS int
 LANGUAGE plpgsql AS $$
 DECLARE
-    depth pg_catalog.int4 := CASE WHEN pg_catalog.current_setting('reprieve.depth', true) OPERATOR(pg_catalog.~) '^[0-9]{1,6}$'
-                                  THEN pg_catalog.current_setting('reprieve.depth', true)::pg_catalog.int4 ELSE 0 END;
+    depth pg_catalog.int4 := 0;
     ignored pg_catalog.text;
 BEGIN
-    IF depth OPERATOR(pg_catalog.<=) 0 THEN
-        ignored := pg_catalog.set_config('reprieve.deletion', '', true);
-        ignored := pg_catalog.set_config('reprieve.statement', '', true);
-        ignored := pg_catalog.set_config('reprieve.following', '', true);
-        ignored := pg_catalog.set_config('reprieve.role', current_user, true);
-        ignored := pg_catalog.set_config('reprieve.path', pg_catalog.current_setting('search_path'), true);
+    IF pg_catalog.current_setting('reprieve.depth', true) OPERATOR(pg_catalog.>) '0' THEN
+        depth := CASE WHEN pg_catalog.current_setting('reprieve.depth', true) OPERATOR(pg_catalog.~) '^[0-9]{1,6}$'
+                      THEN pg_catalog.current_setting('reprieve.depth', true)::pg_catalog.int4 ELSE 0 END;
     END IF;
-    ignored := pg_catalog.set_config('reprieve.depth', (depth OPERATOR(pg_catalog.+) 1)::pg_catalog.text, true);
+    IF depth OPERATOR(pg_catalog.=) 0 THEN
+        ignored := pg_catalog.set_config('reprieve.deletion', '', true) OPERATOR(pg_catalog.||) pg_catalog.set_config('reprieve.following', '', true)
+                   OPERATOR(pg_catalog.||) pg_catalog.set_config('reprieve.role', current_user, true)
+                   OPERATOR(pg_catalog.||) pg_catalog.set_config('reprieve.path', pg_catalog.current_setting('search_path'), true)
+                   OPERATOR(pg_catalog.||) pg_catalog.set_config('reprieve.depth', '1', true);
+    ELSE
+        ignored := pg_catalog.set_config('reprieve.depth', (depth OPERATOR(pg_catalog.+) 1)::pg_catalog.text, true);
+    END IF;
     RETURN depth;
 END $$;
 
@@ -158,6 +185,9 @@ DECLARE
     ignored text;
 BEGIN
     IF depth <= 0 THEN
+        IF current_setting('reprieve.relinking', true) <> '' AND current_setting('reprieve.relinking', true) = current_setting('reprieve.deletion', true) THEN
+            PERFORM reprieve.before_images(reprieve.open_deletion());
+        END IF;
         ignored := set_config('reprieve.deletion', '', true);
     END IF;
     ignored := set_config('reprieve.depth', greatest(depth, 0)::text, true);
@@ -181,7 +211,7 @@ BEGIN
     END IF;
     IF astray THEN
         RAISE EXCEPTION 'the setting reprieve.deletion was changed while rows were being deleted'
-            USING ERRCODE = 'RV002', HINT = 'Of the settings reprieve.* only actor, reason and truncate are for clients.';
+            USING ERRCODE = 'RV002', HINT = 'Of the settings reprieve.* only actor, reason, max_rows and truncate are for clients.';
     END IF;
     RETURN reprieve.end_statement();
 END $$;
@@ -193,8 +223,8 @@ BEGIN
     SELECT coalesce(array_agg(a.attname::text ORDER BY a.attnum), '{}'),
            'ARRAY[' || coalesce(string_agg(
                -- Not a cast to text: that strips char(n). Not IS NULL: a composite of nulls is a value.
-               format('CASE WHEN %1$I.%2$I IS DISTINCT FROM NULL THEN format(''%%s'', %1$I.%2$I) END', alias, a.attname),
-               ', ' ORDER BY a.attnum), '') || ']::text[]'
+               format('CASE WHEN %1$I.%2$I IS DISTINCT FROM NULL THEN pg_catalog.format(''%%s'', %1$I.%2$I) END', alias, a.attname),
+               ', ' ORDER BY a.attnum), '') || ']::pg_catalog.text[]'
     INTO columns, data_sql
     FROM pg_attribute a
     -- Virtual columns have no value of their own, and a transition table cannot compute one.
@@ -203,9 +233,12 @@ BEGIN
                AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = row_sql.relid AND t.mode = 'mark'));
 END $$;
 
--- The INSERT that copies rows of `source` to the graveyard; $1 is the open deletion, $2 the cause of live rows.
--- Tombstones keep the deletion and the time that took them; `tombstone_cause` says why they left the table.
-CREATE OR REPLACE FUNCTION reprieve.bury_sql(relid oid, source text, tombstone_cause text DEFAULT 'evict') RETURNS text
+-- The INSERT that copies rows of `source` to the graveyard; $1 is the open deletion, $2 the cause of live rows, or what these are
+-- called. Tombstones keep the deletion and the time that took them; `tombstone_cause` says why they left the table. May run under a
+-- client's search path.
+DROP FUNCTION IF EXISTS reprieve.bury_sql(oid, text, text);
+CREATE OR REPLACE FUNCTION reprieve.bury_sql(relid oid, source text, tombstone_cause text DEFAULT 'evict', id_sql text DEFAULT '$1',
+                                             cause_sql text DEFAULT '$2') RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     row record;
@@ -217,41 +250,11 @@ BEGIN
     SELECT * INTO row FROM reprieve.row_sql(relid, 'o');
     RETURN format('INSERT INTO reprieve.graveyard (deletion_id, relid, schema_name, table_name, columns, data, cause, deleted_at)'
                   ' SELECT %s, %s, %L, %L, %L, %s, %s, %s FROM %s',
-        CASE WHEN marked THEN 'coalesce(o.deletion_id, $1)' ELSE '$1' END,
+        CASE WHEN marked THEN format('coalesce(o.deletion_id, %s)', id_sql) ELSE id_sql END,
         relid, name.nspname, name.relname, row.columns, row.data_sql,
-        CASE WHEN marked THEN 'CASE WHEN o.deletion_id IS NULL OR o.deletion_id = $1 THEN $2 ELSE '
-            || quote_literal(tombstone_cause) || ' END' ELSE '$2' END,
-        CASE WHEN marked THEN 'coalesce(o.deleted_at, now())' ELSE 'now()' END, source);
-END $$;
-
--- AFTER DELETE STATEMENT: every row that physically left the table goes to the graveyard.
-CREATE OR REPLACE FUNCTION reprieve.capture() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = '1' SET bytea_output = 'hex'
-SET TimeZone = 'UTC' SET lc_monetary = 'C' AS $$
-DECLARE
-    id bigint;
-    taken bigint;
-    marked boolean;
-BEGIN
-    IF EXISTS (SELECT FROM reprieve_old) THEN
-        marked := EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = TG_RELID AND t.mode = 'mark');
-        id := reprieve.open_deletion();
-        -- Rows deleted now, not evicted tombstones of earlier deletions.
-        IF marked THEN
-            EXECUTE 'SELECT count(*) FROM reprieve_old o WHERE o.deletion_id IS NULL OR o.deletion_id = $1' INTO taken USING id;
-        ELSE
-            SELECT count(*) INTO taken FROM reprieve_old;
-        END IF;
-        IF taken > 0 THEN
-            id := reprieve.begin_deletion_v1(NULL);
-        END IF;
-        EXECUTE reprieve.bury_sql(TG_RELID, 'reprieve_old o',
-            CASE current_setting('reprieve.cause', true) WHEN 'disable' THEN 'disable' ELSE 'evict' END) USING id, 'delete'::text;
-        PERFORM reprieve.count_deletion(id, TG_RELID, taken, 0);
-    END IF;
-    PERFORM reprieve.end_statement();
-    RETURN NULL;
+        CASE WHEN marked THEN format('CASE WHEN o.deletion_id IS NULL OR o.deletion_id OPERATOR(pg_catalog.=) %s THEN %s ELSE %L END',
+                                     id_sql, cause_sql, tombstone_cause) ELSE cause_sql END,
+        CASE WHEN marked THEN 'coalesce(o.deleted_at, pg_catalog.now())' ELSE 'pg_catalog.now()' END, source);
 END $$;
 
 -- AFTER DELETE ROW, for inheritance hierarchies: there a transition table lacks the columns of the children.
@@ -324,7 +327,7 @@ DECLARE
     marked boolean := EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = TG_RELID AND t.mode = 'mark');
     source text := reprieve.read_source(TG_RELID);
 BEGIN
-    PERFORM reprieve.truncate_along(TG_RELID);
+    PERFORM reprieve.guard_truncate(TG_RELID), reprieve.truncate_along(TG_RELID);
     IF NOT reprieve.truncate_fits(TG_RELID, source) THEN
         PERFORM reprieve.discard(TG_RELID, marked, source), reprieve.end_read(TG_RELID);
         RETURN NULL;

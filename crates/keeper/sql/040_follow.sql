@@ -122,7 +122,7 @@ $$;
 
 -- What SET NULL / SET DEFAULT writes, as a text array.
 CREATE OR REPLACE FUNCTION reprieve.assigned_sql(link reprieve.links) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
     SELECT 'ARRAY[' || string_agg(CASE WHEN (link).action = 'n' OR d.adbin IS NULL THEN 'NULL'
                ELSE format('format(''%%s'', (%s)::%s)', pg_get_expr(d.adbin, d.adrelid), format_type(a.atttypid, a.atttypmod)) END,
                ', ' ORDER BY u.place) || ']::text[]'
@@ -151,7 +151,7 @@ $$;
 
 -- SET NULL / SET DEFAULT of marked parents: remembers what it is about to change.
 CREATE OR REPLACE FUNCTION reprieve.relink(link reprieve.links, id bigint, parents tid[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = '1' SET bytea_output = 'hex'
 SET TimeZone = 'UTC' SET lc_monetary = 'C' AS $$
 DECLARE
@@ -163,12 +163,14 @@ BEGIN
     EXECUTE format('SELECT $2 FROM %s FOR UPDATE OF c', source) USING parents, id;
     EXECUTE reprieve.remember_sql(link, source) USING parents, id;
     GET DIAGNOSTICS changed = ROW_COUNT;
-    PERFORM reprieve.count_deletion(id, link.child, 0, changed);
+    IF changed > 0 THEN
+        PERFORM reprieve.count_deletion(id, link.child, 0, changed), reprieve.note_relinks(id);
+    END IF;
 END $$;
 
 -- BEFORE DELETE ROW of an enabled parent that leaves physically: PostgreSQL's own SET NULL / SET DEFAULT comes next.
 CREATE OR REPLACE FUNCTION reprieve.remember_relinks() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = '1' SET bytea_output = 'hex'
 SET TimeZone = 'UTC' SET lc_monetary = 'C' AS $$
 DECLARE
@@ -190,7 +192,7 @@ BEGIN
     GET DIAGNOSTICS changed = ROW_COUNT;
     IF changed > 0 THEN
         EXECUTE reprieve.remember_sql(link, source) USING OLD, reprieve.begin_deletion_v1(NULL);
-        PERFORM reprieve.count_deletion(reprieve.open_deletion(), link.child, 0, changed);
+        PERFORM reprieve.count_deletion(reprieve.open_deletion(), link.child, 0, changed), reprieve.note_relinks(reprieve.open_deletion());
     END IF;
     RETURN OLD;
 END $$;
@@ -362,7 +364,9 @@ DECLARE
     relid oid;
     places tid[];
 BEGIN
-    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+    -- Nor has a foreign key that is turned off an action; once it is on again, what still refers to a tombstone would be in its way.
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted')
+       OR EXISTS (SELECT FROM reprieve.links l WHERE l.parent = start AND reprieve.is_off(l.conoid, start)) THEN
         PERFORM reprieve.bury_marked(id, start);
         RETURN;
     END IF;
@@ -375,7 +379,8 @@ BEGIN
                 item.rows := ARRAY[places[part]];
             END IF;
             deleted := '{}';
-            FOR link IN SELECT l.* FROM reprieve.links l WHERE l.parent = item.relid ORDER BY l.position LOOP
+            FOR link IN SELECT l.* FROM reprieve.links l WHERE l.parent = item.relid AND NOT reprieve.is_off(l.conoid, l.parent)
+                        ORDER BY l.position LOOP
                 IF link.action = 'c' AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.child AND t.mode = 'mark' AND t.marking) THEN
                     first := link.child <> ALL (touched);
                     marked := reprieve.mark_children(link, id, item.rows, first AND places IS NULL);

@@ -13,16 +13,47 @@ BEGIN
     -- The text it was made from is kept as its comment: catalogs do not give back the same text.
     IF old IS NOT NULL THEN
         IF obj_description(old, 'pg_trigger') = md5(sql) THEN
-            -- DISABLE TRIGGER USER means theirs: a native foreign key goes on as well.
-            IF EXISTS (SELECT FROM pg_trigger t WHERE t.oid = old AND t.tgenabled = 'D') THEN
-                EXECUTE format('ALTER TABLE ONLY %s ENABLE TRIGGER %I', reprieve.qualified(relid), name);
-            END IF;
             RETURN;
         END IF;
         EXECUTE format('DROP TRIGGER %I ON %s', name, reprieve.qualified(relid));
     END IF;
     EXECUTE sql;
     EXECUTE format('COMMENT ON TRIGGER %I ON %s IS %L', name, reprieve.qualified(relid), md5(sql));
+END $$;
+
+-- True if somebody has turned off PostgreSQL's own triggers of a foreign key on one of its two tables (DISABLE TRIGGER ALL).
+CREATE OR REPLACE FUNCTION reprieve.is_off(conoid oid, relid oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM pg_trigger n WHERE n.tgconstraint = is_off.conoid AND n.tgrelid = is_off.relid AND n.tgisinternal AND n.tgenabled = 'D')
+$$;
+
+-- True if a trigger of ours is one that checks a foreign key in the place of PostgreSQL's own, and that is turned off.
+CREATE OR REPLACE FUNCTION reprieve.stays_off(trigger oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+    SELECT coalesce(reprieve.is_off(substring(p.proname FROM '^(?:live|all_live|still)_(\d+)$')::oid, g.tgrelid), false)
+    FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid WHERE g.oid = stays_off.trigger
+$$;
+
+-- Turns our triggers on again, on these tables or (NULL) everywhere: DISABLE TRIGGER means theirs, rows must not be lost by it. All of a
+-- table at once: fixtures are loaded so, with every table of a database.
+CREATE OR REPLACE FUNCTION reprieve.enable_triggers(among oid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    item record;
+    trouble text;
+BEGIN
+    FOR item IN SELECT reprieve.qualified(g.tgrelid) AS target, string_agg(format('ENABLE TRIGGER %I', g.tgname), ', ') AS steps
+                FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
+                WHERE (among IS NULL OR g.tgrelid = ANY (among)) AND g.tgenabled = 'D' AND NOT g.tgisinternal
+                  AND p.pronamespace = 'reprieve'::regnamespace AND NOT (p.proname ~ '(live|still)_' AND reprieve.stays_off(g.oid))
+                GROUP BY g.tgrelid LOOP
+        BEGIN
+            EXECUTE format('ALTER TABLE ONLY %s %s', item.target, item.steps);
+        EXCEPTION WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS trouble = MESSAGE_TEXT;
+            RAISE LOG 'reprieve: our triggers on % stay off: %', item.target, trouble;
+        END;
+    END LOOP;
 END $$;
 
 -- Drops triggers of ours that are no longer wanted, on one table.
@@ -57,8 +88,9 @@ BEGIN
                                         'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.after_truncate()');
     ELSE
         PERFORM reprieve.drop_triggers(relid, '^~reprieve_capture_row$');
+        PERFORM reprieve.ensure_capture_function(relid);
         PERFORM reprieve.ensure_trigger(relid, '~reprieve_capture', 'AFTER DELETE',
-            'REFERENCING OLD TABLE AS reprieve_old FOR EACH STATEMENT EXECUTE FUNCTION reprieve.capture()');
+            format('REFERENCING OLD TABLE AS reprieve_old FOR EACH STATEMENT EXECUTE FUNCTION reprieve.%I()', 'capture_' || relid));
     END IF;
     PERFORM reprieve.ensure_trigger(relid, '~reprieve_begin_truncate', 'BEFORE TRUNCATE',
                                     'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.begin_statement()');
@@ -72,7 +104,7 @@ END $$;
 -- The table is `t` in `condition`; `columns` are those the key depends on.
 CREATE OR REPLACE FUNCTION reprieve.keys(relid oid, OUT index_oid oid, OUT exclusion boolean, OUT guard text,
                                          OUT condition text, OUT columns text[])
-RETURNS SETOF record LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+RETURNS SETOF record LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 #variable_conflict use_column
 DECLARE
     i record;
@@ -92,7 +124,7 @@ BEGIN
         guard := '';
         condition := '';
         FOR part IN
-            SELECT k.place, a.attname, pg_get_indexdef(i.indexrelid, k.place::int, false) AS expression,
+            SELECT k.place, a.attname, a.attnotnull, pg_get_indexdef(i.indexrelid, k.place::int, false) AS expression,
                    format('OPERATOR(%I.%s)', n.nspname, o.oprname) AS operator,
                    CASE WHEN co.oid IS NOT NULL AND co.oid IS DISTINCT FROM a.attcollation
                         THEN format(' COLLATE %I.%I', cn.nspname, co.collname) ELSE '' END AS collation
@@ -117,7 +149,7 @@ BEGIN
             operation := format('%s%s %s %s', theirs, part.collation, part.operator, ours);
             IF i.nulls_equal THEN
                 operation := format('(%s OR (%s IS NULL AND %s IS NULL))', operation, theirs, ours);
-            ELSIF part.attname IS NOT NULL THEN
+            ELSIF part.attname IS NOT NULL AND NOT part.attnotnull THEN
                 guard := guard || format(' AND %s IS NOT NULL', ours);
             END IF;
             condition := condition || ' AND ' || operation;
@@ -141,7 +173,8 @@ END $$;
 
 -- A function of our own for one table or foreign key; `arguments` as in CREATE FUNCTION. Its text ends with the types of the
 -- columns of its tables: where one changes, sessions that have run the function must compile it anew.
--- random_page_cost: plans are kept. One that was made while a table was tiny must not read all of it for each row later.
+-- random_page_cost: plans are kept. One that was made while a table was tiny must not read all of it for each row later. Setting it costs
+-- a microsecond; where `settings` is NULL nothing is set.
 CREATE OR REPLACE FUNCTION reprieve.ensure_function(name text, arguments text, returns text, settings text, tables oid[], body text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -150,10 +183,14 @@ BEGIN
     body := body || (SELECT E'\n-- ' || string_agg(format('%s.%s', a.atttypid, a.atttypmod), ' ' ORDER BY u.place, a.attnum)
                      FROM unnest(tables) WITH ORDINALITY AS u(relid, place) JOIN pg_attribute a ON a.attrelid = u.relid
                      WHERE a.attnum > 0 AND NOT a.attisdropped);
-    settings := settings || ' SET random_page_cost = 0';
-    SELECT p.prosrc, cardinality(p.proconfig) AS settings INTO old FROM pg_proc p
+    settings := coalesce(settings || ' SET random_page_cost = 0', '');
+    -- Of an expression of an index: see 020_names.sql.
+    IF strpos(body, chr(92)) > 0 THEN
+        settings := settings || ' SET standard_conforming_strings = on';
+    END IF;
+    SELECT p.prosrc, coalesce(cardinality(p.proconfig), 0) AS settings INTO old FROM pg_proc p
     WHERE p.pronamespace = 'reprieve'::regnamespace AND p.proname = name;
-    IF old.prosrc = body AND old.settings = (SELECT count(*) FROM regexp_matches(settings, '\mSET\M', 'g')) THEN
+    IF old.prosrc = body AND old.settings = (length(settings) - length(replace(settings, 'SET ', ''))) / 4 THEN
         RETURN;
     END IF;
     EXECUTE format('CREATE OR REPLACE FUNCTION reprieve.%I(%s) RETURNS %s LANGUAGE plpgsql SECURITY DEFINER %s AS %L',
@@ -254,11 +291,31 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- BEFORE STATEMENT: remembers which kind of statement it is, for the eviction.
-CREATE OR REPLACE FUNCTION reprieve.note_upsert() RETURNS trigger
+-- BEFORE STATEMENT: these remember which kind of statement it is, for the eviction. They run with each INSERT and UPDATE: an argument of
+-- a trigger would cost as much again.
+CREATE OR REPLACE FUNCTION reprieve.note_insert() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
-    ignored pg_catalog.text := pg_catalog.set_config('reprieve.upsert', TG_ARGV[0], true);
+    ignored pg_catalog.text;
+BEGIN
+    IF pg_catalog.current_setting('reprieve.upsert', true) OPERATOR(pg_catalog.<>) '' THEN
+        ignored := pg_catalog.set_config('reprieve.upsert', '', true);
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION reprieve.note_update() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+    ignored pg_catalog.text := pg_catalog.set_config('reprieve.upsert', '1', true);
+BEGIN
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION reprieve.note_key_update() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+    ignored pg_catalog.text := pg_catalog.set_config('reprieve.upsert', '2', true);
 BEGIN
     RETURN NULL;
 END $$;
@@ -269,19 +326,19 @@ END $$;
 CREATE OR REPLACE FUNCTION reprieve.ensure_upsert(relid oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    rest text := 'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.note_upsert(%L)';
+    rest text := 'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.note_%s()';
     -- What PostgreSQL takes for key columns when it locks a row.
     keys text := (SELECT string_agg(DISTINCT quote_ident(a.attname), ', ')
                   FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, place), pg_attribute a
                   WHERE i.indrelid = relid AND i.indisunique AND i.indexprs IS NULL AND i.indpred IS NULL AND k.place <= i.indnkeyatts
                     AND a.attrelid = i.indrelid AND a.attnum = k.attnum AND a.attname NOT IN ('deleted_at', 'deletion_id'));
 BEGIN
-    PERFORM reprieve.ensure_trigger(relid, '~reprieve_insert', 'BEFORE INSERT', format(rest, ''));
-    PERFORM reprieve.ensure_trigger(relid, '~reprieve_upsert', 'BEFORE UPDATE', format(rest, '1'));
+    PERFORM reprieve.ensure_trigger(relid, '~reprieve_insert', 'BEFORE INSERT', format(rest, 'insert'));
+    PERFORM reprieve.ensure_trigger(relid, '~reprieve_upsert', 'BEFORE UPDATE', format(rest, 'update'));
     IF keys IS NULL THEN
         PERFORM reprieve.drop_triggers(relid, '^~reprieve_upsert_key$');
     ELSE
-        PERFORM reprieve.ensure_trigger(relid, '~reprieve_upsert_key', 'BEFORE UPDATE OF ' || keys, format(rest, '2'));
+        PERFORM reprieve.ensure_trigger(relid, '~reprieve_upsert_key', 'BEFORE UPDATE OF ' || keys, format(rest, 'key_update'));
     END IF;
 END $$;
 
@@ -304,14 +361,12 @@ DECLARE
                           THEN 'SET search_path = pg_catalog, pg_temp' ELSE '' END;
 BEGIN
     FOR key IN SELECT * FROM reprieve.keys(relid) LOOP
-        looks := looks || format($f$
-    IF %1$s THEN
-        PERFORM FROM ONLY %2$s AS t WHERE %3$s;
+        looks := looks || CASE key.guard WHEN 'true' THEN '' ELSE format(E'\n    IF %s THEN', key.guard) END || format($f$
+        PERFORM FROM ONLY %1$s AS t WHERE %2$s;
         IF FOUND THEN
-            PERFORM reprieve.%4$I(NEW, TG_OP);
+            PERFORM reprieve.%3$I(NEW, TG_OP);
             RETURN NEW;
-        END IF;
-    END IF;$f$, key.guard, target, key.condition, 'make_way_' || relid);
+        END IF;$f$, target, key.condition, 'make_way_' || relid) || CASE key.guard WHEN 'true' THEN '' ELSE E'\n    END IF;' END;
         steps := steps || format($f$
     IF %1$s THEN
         SELECT bool_or(t.deleted_at IS NULL), bool_or(t.deleted_at IS NULL AND t.xmax::text <> '0'), bool_or(t.deleted_at IS NOT NULL)
@@ -333,7 +388,7 @@ BEGIN
                 END;
             END IF;
             IF buried THEN
-                PERFORM reprieve.bury_tombstones(%4$s, ARRAY(SELECT t.ctid FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NOT NULL FOR UPDATE));
+                PERFORM reprieve.evict_tombstones(%4$s, ARRAY(SELECT t.ctid FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NOT NULL FOR UPDATE));
             END IF;
         END IF;
     END IF;$f$, key.guard, target, key.condition, relid);
@@ -352,11 +407,15 @@ END $f$, steps));
     PERFORM reprieve.ensure_function('evict_' || relid, '', 'trigger', settings, ARRAY[relid], format($f$
 #variable_conflict use_column
 BEGIN
-    IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-        IF NEW.deleted_at IS NOT NULL OR NEW.deletion_id IS NOT NULL THEN
-            RAISE EXCEPTION USING ERRCODE = '42601', MESSAGE = 'INSERT has more expressions than target columns';
-        END IF;
-    ELSIF %s THEN
+    IF NEW.deleted_at IS NOT NULL OR NEW.deletion_id IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '42601', MESSAGE = 'INSERT has more expressions than target columns';
+    END IF;%s
+    RETURN NEW;
+END $f$, looks));
+    PERFORM reprieve.ensure_function('evict_moved_' || relid, '', 'trigger', settings, ARRAY[relid], format($f$
+#variable_conflict use_column
+BEGIN
+    IF %s THEN
         RETURN NEW;
     END IF;%s
     RETURN NEW;
@@ -370,7 +429,7 @@ END $f$, CASE watched WHEN '{}' THEN 'true'
         PERFORM reprieve.ensure_upsert(relid);
         PERFORM reprieve.ensure_trigger(relid, '~reprieve_evict_update',
             'BEFORE UPDATE OF ' || (SELECT string_agg(format('%I', w), ', ') FROM unnest(watched) AS w),
-            format('FOR EACH ROW EXECUTE FUNCTION reprieve.%I()', 'evict_' || relid));
+            format('FOR EACH ROW EXECUTE FUNCTION reprieve.%I()', 'evict_moved_' || relid));
     END IF;
 END $$;
 
@@ -443,12 +502,14 @@ DECLARE
     timing text := '';
     name text;
     taken_along text;
+    -- Rows that let go of their reference while a tombstone made way take it again here.
+    reattach text := reprieve.reattach_sql(link);
 BEGIN
     IF EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = link.parent AND t.mode = 'mark') THEN
         IF link.is_deferrable THEN
             timing := (SELECT 'DEFERRABLE' || CASE WHEN x.condeferred THEN ' INITIALLY DEFERRED ' ELSE ' ' END
                        FROM pg_constraint x WHERE x.oid = link.conoid);
-            PERFORM reprieve.ensure_deferred(link, timing);
+            PERFORM reprieve.ensure_deferred(link, timing), reprieve.ensure_reattach(link);
         END IF;
         name := 'live_' || link.conoid;
         -- The row itself may be gone again by the time a check runs: deferred, or behind a cascade.
@@ -460,8 +521,8 @@ BEGIN
     END IF;
 END $f$, link.child_sql, (SELECT string_agg(format('c.%1$I = NEW.%1$I', c), ' AND ') FROM unnest(link.child_columns) AS c),
             reprieve.live_sql(link.child, 'c'), reprieve.values_sql('NEW', link.child_columns), link.conoid));
-        PERFORM reprieve.ensure_lean_function(name, ARRAY[link.parent, link.child], 'trigger', format($f$
-BEGIN
+        PERFORM reprieve.ensure_function(name, '', 'trigger', NULL, ARRAY[link.parent, link.child], format($f$
+BEGIN%s
     IF %s AND (TG_OP OPERATOR(pg_catalog.=) 'INSERT' OR %s) THEN
         PERFORM FROM %s p WHERE %s AND p.deleted_at IS NULL FOR KEY SHARE;
         IF NOT FOUND THEN
@@ -469,7 +530,7 @@ BEGIN
         END IF;
     END IF;
     RETURN NULL;
-END $f$, present, reprieve.moved_sql(link.child_columns), link.parent_sql, reprieve.match_sql(link.conoid, 'p', 'NEW'), 'absent_' || link.conoid));
+END $f$, reattach, present, reprieve.moved_sql(link.child_columns), link.parent_sql, reprieve.match_sql(link.conoid, 'p', 'NEW'), 'absent_' || link.conoid));
         PERFORM reprieve.ensure_trigger(link.child, '~reprieve_' || name || '_update', 'AFTER UPDATE OF ' || child_list,
             format(CASE WHEN link.is_deferrable THEN '%1$sFOR EACH ROW WHEN ((%2$s) AND (%3$s)) EXECUTE FUNCTION reprieve.%4$I()'
                         ELSE 'FOR EACH ROW EXECUTE FUNCTION reprieve.%4$I()' END,
@@ -480,17 +541,19 @@ END $f$, present, reprieve.moved_sql(link.child_columns), link.parent_sql, repri
         ELSE
             -- PostgreSQL's own check of each row has locked the parents by now. OFFSET 0: look up parents row by
             -- row; the plan is kept, and one made for a bulk load must not scan the parent for a single row.
-            PERFORM reprieve.ensure_lean_function('all_' || name, ARRAY[link.parent, link.child], 'trigger', format($f$
+            -- Nothing is set for it: PostgreSQL's own check has no better plan for the same key.
+            PERFORM reprieve.ensure_function('all_' || name, '', 'trigger', NULL, ARRAY[link.parent, link.child], format($f$
 DECLARE
     key pg_catalog.text[];
-BEGIN
-    SELECT %s INTO key FROM reprieve_new c, LATERAL (SELECT p.deleted_at FROM %s p WHERE %s OFFSET 0) AS parent
-    WHERE parent.deleted_at IS NOT NULL LIMIT 1;
+BEGIN%4$s
+    PERFORM FROM %1$s;
     IF FOUND THEN
-        PERFORM reprieve.raise_absent(l, key) FROM reprieve.links l WHERE l.conoid OPERATOR(pg_catalog.=) %s::pg_catalog.oid;
+        SELECT %2$s INTO key FROM %1$s;
+        PERFORM reprieve.raise_absent(l, key) FROM reprieve.links l WHERE l.conoid OPERATOR(pg_catalog.=) %3$s::pg_catalog.oid;
     END IF;
     RETURN NULL;
-END $f$, reprieve.values_sql('c', link.child_columns), link.parent_sql, link.match_sql, link.conoid));
+END $f$, format('reprieve_new c, LATERAL (SELECT p.deleted_at FROM %s p WHERE %s OFFSET 0) AS parent WHERE parent.deleted_at IS NOT NULL LIMIT 1',
+                link.parent_sql, link.match_sql), reprieve.values_sql('c', link.child_columns), link.conoid, reattach));
             PERFORM reprieve.ensure_trigger(link.child, '~reprieve_' || name, 'AFTER INSERT',
                 format('REFERENCING NEW TABLE AS reprieve_new FOR EACH STATEMENT EXECUTE FUNCTION reprieve.%I()', 'all_' || name));
         END IF;
@@ -619,7 +682,7 @@ BEGIN
     END LOOP;
     PERFORM reprieve.ensure_marked(t.relid) FROM reprieve.tables t
       JOIN pg_class c ON c.oid = t.relid
-     WHERE t.mode = 'mark' AND t.signature IS DISTINCT FROM 'preparing' AND (relids IS NULL OR t.relid = ANY (touched || relids));
+     WHERE t.mode = 'mark' AND t.signature IS DISTINCT FROM 'preparing' AND (relids IS NULL OR t.relid = ANY (reprieve.upwards(touched || relids)));
 END $$;
 
 -- Drops triggers and functions of a foreign key that is gone or no longer of interest.
@@ -642,5 +705,5 @@ BEGIN
             EXECUTE format('DROP TRIGGER %I ON %s', name, reprieve.qualified(parent));
         END IF;
     END LOOP;
-    PERFORM reprieve.drop_triggers(child, '^~reprieve_stay_' || conoid || '$');
+    PERFORM reprieve.drop_triggers(child, '^~reprieve_stay_' || conoid || '$'), reprieve.drop_triggers(parent, '^~reprieve_reattach(_update)?_' || conoid || '$');
 END $$;

@@ -48,7 +48,7 @@ $$;
 
 -- Why rows of a table cannot be marked exactly. `hard` obstacles hold even if a DBA insists.
 CREATE OR REPLACE FUNCTION reprieve.obstacles(relid oid, OUT hard boolean, OUT reason text) RETURNS SETOF record
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 #variable_conflict use_variable
 DECLARE
     c pg_class;
@@ -435,7 +435,7 @@ BEGIN
     ON CONFLICT ON CONSTRAINT tables_pkey DO UPDATE SET mode = excluded.mode, requested = excluded.requested, reason = excluded.reason,
         schema_name = excluded.schema_name, table_name = excluded.table_name,
         marking = t.marking AND excluded.mode = 'mark', signature = NULL;
-    PERFORM reprieve.ensure_capture(relid);
+    PERFORM reprieve.enable_triggers(ARRAY[relid]), reprieve.ensure_capture(relid);
     IF mode = 'mark' THEN
         PERFORM reprieve.add_marks(relid);
     END IF;

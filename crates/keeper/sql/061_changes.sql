@@ -31,7 +31,7 @@ BEGIN
         FROM e JOIN pg_constraint x ON x.contype = 'f' AND x.confrelid = e.relid JOIN pg_class c ON c.oid = x.conrelid
         LEFT JOIN reprieve.tables t ON t.relid = c.oid
         UNION ALL
-        SELECT e.relid, reprieve.version(g.ctid, g.xmin)
+        SELECT e.relid, hashoidextended(g.tgfoid, g.oid::bigint)
         FROM e JOIN pg_constraint x ON x.contype = 'f' AND x.confrelid = e.relid
         JOIN pg_trigger g ON g.tgrelid = x.conrelid AND NOT g.tgisinternal
         JOIN pg_proc p ON p.oid = g.tgfoid AND p.pronamespace <> 'reprieve'::regnamespace
@@ -39,7 +39,9 @@ BEGIN
         SELECT e.relid, reprieve.version(i.ctid, i.xmin)
         FROM e JOIN pg_index i ON i.indrelid = e.relid WHERE i.indisunique OR i.indisexclusion
         UNION ALL
-        SELECT e.relid, reprieve.version(g.ctid, g.xmin) FROM e JOIN pg_trigger g ON g.tgrelid = e.relid WHERE NOT g.tgisinternal
+        -- Whether one is turned off does not matter: ours are turned on by themselves.
+        SELECT e.relid, hashtextextended(g.tgname || g.tgtype, g.oid::bigint) # hashoidextended(g.tgfoid, g.oid::bigint)
+        FROM e JOIN pg_trigger g ON g.tgrelid = e.relid WHERE NOT g.tgisinternal
         UNION ALL
         SELECT e.relid, reprieve.version(d.ctid, d.xmin)
         FROM e JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = e.relid

@@ -84,7 +84,7 @@ DECLARE
     item record;
     trouble text;
 BEGIN
-    PERFORM reprieve.drop_copies(among);
+    PERFORM reprieve.drop_copies(among), reprieve.enable_triggers(among);
     -- Of the newcomers only the youngest: a thousand tables that were there before would take more locks than a
     -- transaction may have. Sidecars enable those one by one.
     FOR item IN (SELECT n.relid, n.requested FROM reprieve.newcomers(among) AS n ORDER BY n.relid DESC LIMIT 64)

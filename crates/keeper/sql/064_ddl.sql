@@ -77,7 +77,7 @@ END $$;
 -- True if a text has more than one statement. What comes behind a schema change in one message was planned without our
 -- columns.
 CREATE OR REPLACE FUNCTION reprieve.has_several(rest text) RETURNS boolean
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
     token text;
     closing text;
@@ -98,6 +98,25 @@ BEGIN
     END LOOP;
 END $$;
 
+-- True if a message does nothing but turn triggers on or off: that changes no mode and no trigger of ours, and fixtures are loaded with two
+-- such messages that go through all tables. The answer holds for the whole message.
+CREATE OR REPLACE FUNCTION reprieve.only_switches(text text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+DECLARE
+    name CONSTANT text := '(?:"[^"]*"|[[:alnum:]_$]+)';
+    digest text := md5(text);
+BEGIN
+    IF current_setting('reprieve.switches', true) = digest THEN
+        RETURN true;
+    END IF;
+    IF text !~* format('^(?:\s*alter\s+table\s+(?:if\s+exists\s+)?(?:only\s+)?(?:%1$s\s*\.\s*)?%1$s\s+(?:en|dis)able\s+(?:(?:always|replica)\s+)?'
+                       'trigger\s+%1$s\s*(?:;\s*|$))+$', name) THEN
+        RETURN false;
+    END IF;
+    PERFORM set_config('reprieve.switches', digest, true);
+    RETURN true;
+END $$;
+
 -- Event trigger, where the installing role may create one: after each command that changes the schema.
 CREATE OR REPLACE FUNCTION reprieve.on_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
@@ -105,11 +124,19 @@ DECLARE
     classes oid[];
     objects oid[];
     functions oid[];
-    several boolean := reprieve.has_several(current_query());
+    several boolean;
 BEGIN
     IF NOT reprieve.may_follow() THEN
         RETURN;
     END IF;
+    IF tg_tag = 'ALTER TABLE' AND reprieve.only_switches(current_query()) THEN
+        PERFORM set_config('reprieve.reconciling', '1', true);
+        PERFORM reprieve.enable_triggers(ARRAY(SELECT c.objid FROM pg_event_trigger_ddl_commands() AS c));
+        PERFORM set_config('reprieve.reconciling', '', true);
+        PERFORM set_config('reprieve.followed', coalesce(nullif(current_setting('reprieve.followed', true), ''), 'wholly'), false);
+        RETURN;
+    END IF;
+    several := reprieve.has_several(current_query());
     -- No table begins to be marked while its message goes on: the proxy calls behind it.
     PERFORM set_config('reprieve.goes_on', several::int::text, true);
     SELECT array_agg(c.classid), array_agg(c.objid), coalesce(array_agg(c.objid) FILTER (WHERE c.classid = 'pg_proc'::regclass), '{}')
@@ -148,6 +175,8 @@ BEGIN
     IF NOT reprieve.may_follow() THEN
         RETURN;
     END IF;
+    -- As in on_ddl, which comes next.
+    PERFORM set_config('reprieve.goes_on', reprieve.has_several(current_query())::int::text, true);
     -- An index that goes with its table, column or constraint is known by that; else only the whole can tell whose it was.
     SELECT bool_or(d.object_type NOT IN ('table', 'table column', 'table constraint', 'index', 'trigger', 'rule', 'policy', 'function',
                                          'procedure', 'aggregate', 'sequence', 'default value', 'toast table', 'type', 'domain constraint',
@@ -160,14 +189,15 @@ BEGIN
            array_agg(d.objid) FILTER (WHERE d.classid = 'pg_constraint'::regclass)
     INTO unknown, relations, functions, constraints
     FROM pg_event_trigger_dropped_objects() AS d;
-    PERFORM reprieve.note_unseen_drops(relations);
+    PERFORM reprieve.guard_drops(relations), reprieve.note_unseen_drops(relations);
     IF unknown THEN
         PERFORM reprieve.follow_ddl(NULL, NULL);
-        RETURN;
+    ELSE
+        relations := relations || ARRAY(SELECT unnest(ARRAY[l.parent, l.child]) FROM reprieve.links l
+                                        WHERE l.conoid = ANY (constraints) OR l.parent = ANY (relations) OR l.child = ANY (relations));
+        PERFORM reprieve.follow_ddl(array_remove(relations, NULL), functions);
     END IF;
-    relations := relations || ARRAY(SELECT unnest(ARRAY[l.parent, l.child]) FROM reprieve.links l
-                                    WHERE l.conoid = ANY (constraints) OR l.parent = ANY (relations) OR l.child = ANY (relations));
-    PERFORM reprieve.follow_ddl(array_remove(relations, NULL), functions);
+    PERFORM set_config('reprieve.goes_on', '0', true);
 END $$;
 
 -- Takes those of our triggers out of the way that name columns of a table: ALTER TYPE and DROP COLUMN would fail on them.
@@ -235,7 +265,7 @@ END $$;
 -- Tables with triggers of ours that a schema change (lower case) may be about: those in the places where one stands, or, where
 -- none of ours does (`in_place` is false, or the text is that of a DO block), those whose name occurs at all.
 CREATE OR REPLACE FUNCTION reprieve.named_in(text text, in_place boolean) RETURNS oid[]
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
     name CONSTANT text := '(?:"[^"]+"|[[:alnum:]_$]+)';
     names text[];
@@ -259,17 +289,23 @@ END $$;
 -- Event trigger: before CREATE and ALTER TABLE, CREATE INDEX, CREATE FUNCTION, rules and policies. Which table it is about nobody says yet; those whose
 -- name is in the text are few. Of a function only what stands before its body can take a row type.
 CREATE OR REPLACE FUNCTION reprieve.on_ddl_start() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET client_min_messages = 'error' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET client_min_messages = 'error' AS $$
 DECLARE
     -- Of a text with several statements those of this kind. Rules and policies may contain semicolons.
     kind text := '\m' || replace(lower(tg_tag), ' ', '\s+(?:(?:or\s+replace|unique)\s+)?') || CASE WHEN tg_tag ~ 'RULE|POLICY' THEN '.*' ELSE '[^;]*' END;
-    text text := coalesce((SELECT string_agg(m[1], ' ') FROM regexp_matches(lower(current_query()), '(' || kind || ')', 'g') AS m), lower(current_query()));
+    command text := (SELECT string_agg(m[1], ' ') FROM regexp_matches(lower(current_query()), '(' || kind || ')', 'g') AS m);
     alters boolean := tg_tag = 'ALTER TABLE';
+    text text := CASE WHEN alters AND reprieve.only_switches(current_query()) THEN '' ELSE coalesce(command, lower(current_query())) END;
+    -- A column of the client's that bears the name of one of ours.
+    names_ours boolean := coalesce(command, '') ~ '\m(deleted_at|deletion_id)\M';
     -- Once an index runs a user's code, tombstones cannot be read any more without running it as the keeper.
-    unmarks boolean := CASE tg_tag WHEN 'ALTER TABLE' THEN text ~ '\m(attach|inherit)\M' OR text ~ '\mexclude\M' AND reprieve.untrusted_in(text)
-                                   WHEN 'CREATE TABLE' THEN text ~ '\minherits\M' WHEN 'CREATE INDEX' THEN reprieve.untrusted_in(text) ELSE true END;
+    unmarks boolean := CASE tg_tag WHEN 'ALTER TABLE' THEN names_ours OR text ~ '\m(attach|inherit)\M'
+                                                           OR text ~ '\mexclude\M' AND reprieve.untrusted_in(text)
+                                   WHEN 'CREATE TABLE' THEN text ~ '\minherits\M' OR names_ours AND text ~ '\mlike\M'
+                                   WHEN 'CREATE INDEX' THEN reprieve.untrusted_in(text) ELSE true END;
     columns boolean := alters AND text ~ '\m(type|drop)\M';
-    judges boolean := alters AND text ~ '\m(unique|primary|check|null|references|exclude|validate|enforced|type)\M'
+    -- The values of a new column are computed for every row: from a sequence, by a function, from other columns.
+    judges boolean := alters AND text ~ '\m(unique|primary|check|null|references|exclude|validate|enforced|type|identity|generated|(small|big)?serial[248]?)\M|\mdefault\M[^,]*\('
                       OR tg_tag = 'CREATE INDEX' AND text ~ '\munique\M';
     relation oid;
 BEGIN

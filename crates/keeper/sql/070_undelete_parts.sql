@@ -11,6 +11,8 @@ CREATE UNLOGGED TABLE IF NOT EXISTS reprieve.undelete_picks (
     deletion_id  bigint NOT NULL,
     blocked      text                 -- why the row cannot come back; NULL if it can
 );
+-- Where the row was before mode force took a reference away from it.
+ALTER TABLE reprieve.undelete_picks ADD COLUMN IF NOT EXISTS was tid;
 CREATE INDEX IF NOT EXISTS undelete_picks_row ON reprieve.undelete_picks (act, relid, source, tid);
 
 -- The tables an undelete touches, while it runs.

@@ -140,14 +140,14 @@ BEGIN
         'WITH o AS MATERIALIZED (%s), w AS (UPDATE reprieve.graveyard g SET data = (SELECT array_agg(CASE WHEN u.name = ANY (%L::text[]) THEN NULL ELSE u.value END'
         ' ORDER BY u.i) FROM unnest(x.columns, x.data) WITH ORDINALITY AS u(name, value, i))'
         ' FROM o JOIN reprieve.graveyard x ON x.ctid = o.tid WHERE o.source = ''g'' AND g.ctid = o.tid RETURNING o.tid AS old, g.ctid AS new)'
-        ' UPDATE reprieve.undelete_picks p SET tid = w.new FROM w WHERE p.act = $2 AND p.source = ''g'' AND p.tid = w.old', orphans, columns)
+        ' UPDATE reprieve.undelete_picks p SET tid = w.new, was = coalesce(p.was, p.tid) FROM w WHERE p.act = $2 AND p.source = ''g'' AND p.tid = w.old', orphans, columns)
         USING ids, act;
     GET DIAGNOSTICS n = ROW_COUNT;
     IF reprieve.has_marks(k.conrelid) THEN
         EXECUTE format(
             'WITH o AS MATERIALIZED (%s), w AS (UPDATE %s t SET %s FROM o WHERE o.source = ''t'' AND t.tableoid = o.leaf AND t.ctid = o.tid'
             ' RETURNING o.leaf, o.tid AS old, t.ctid AS new)'
-            ' UPDATE reprieve.undelete_picks p SET tid = w.new FROM w WHERE p.act = $2 AND p.source = ''t'' AND p.relid = w.leaf AND p.tid = w.old',
+            ' UPDATE reprieve.undelete_picks p SET tid = w.new, was = coalesce(p.was, p.tid) FROM w WHERE p.act = $2 AND p.source = ''t'' AND p.relid = w.leaf AND p.tid = w.old',
             orphans, reprieve.from_clause(k.conrelid), (SELECT string_agg(format('%I = NULL', c), ', ') FROM unnest(columns) AS c)) USING ids, act;
         GET DIAGNOSTICS moved = ROW_COUNT;
         n := n + moved;

@@ -261,22 +261,30 @@ CREATE OR REPLACE FUNCTION reprieve.relink_sql(table_id oid, key_columns text[],
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     has_key boolean := reprieve.primary_key(table_id)::text[] = key_columns;
+    was text := (SELECT string_agg(', ' || CASE WHEN a.attname = ANY (set_columns)
+                                                THEN reprieve.read_as(format('l.old_data[%s]', array_position(set_columns, a.attname::text)), a.atttypid)
+                                                ELSE format('t.%I', a.attname) END || format(' AS %I', a.attname), '')
+                   FROM pg_attribute a WHERE a.attrelid = table_id AND a.attnum > 0 AND NOT a.attisdropped);
     found text;
     parents text;
 BEGIN
-    -- The key was noted before the action wrote: a changed column that is part of it is looked for as written.
-    SELECT string_agg(CASE WHEN c = ANY (set_columns) THEN NULL
-                           WHEN has_key THEN format('t.%I = %s', c, reprieve.read_as(format('l.key_data[%s]', i), a.atttypid))
-                           -- Types without equality too, so as text on both sides.
-                           ELSE format('t.%I::text IS NOT DISTINCT FROM (%s)::text', c,
-                                       reprieve.read_as(format('l.key_data[%s]', i), a.atttypid)) END, ' AND ')
-      INTO found
-      FROM unnest(key_columns) WITH ORDINALITY AS u(c, i)
-      JOIN pg_attribute a ON a.attrelid = table_id AND a.attname = u.c AND NOT a.attisdropped;
-    found := concat_ws(' AND ', found,
-        (SELECT string_agg(format('t.%I IS NOT DISTINCT FROM %s', c, reprieve.read_as(format('l.new_data[%s]', i), a.atttypid)), ' AND ')
-           FROM unnest(set_columns) WITH ORDINALITY AS u(c, i)
-           JOIN pg_attribute a ON a.attrelid = table_id AND a.attname = u.c AND NOT a.attisdropped));
+    IF has_key THEN
+        -- The key was noted before the action wrote: a changed column that is part of it is looked for as written.
+        SELECT string_agg(CASE WHEN c <> ALL (set_columns) THEN format('t.%I = %s', c, reprieve.read_as(format('l.key_data[%s]', i), a.atttypid)) END, ' AND ')
+          INTO found
+          FROM unnest(key_columns) WITH ORDINALITY AS u(c, i)
+          JOIN pg_attribute a ON a.attrelid = table_id AND a.attname = u.c AND NOT a.attisdropped;
+        found := concat_ws(' AND ', found,
+            (SELECT string_agg(format('t.%I IS NOT DISTINCT FROM %s', c, reprieve.read_as(format('l.new_data[%s]', i), a.atttypid)), ' AND ')
+               FROM unnest(set_columns) WITH ORDINALITY AS u(c, i)
+               JOIN pg_attribute a ON a.attrelid = table_id AND a.attname = u.c AND NOT a.attisdropped));
+        found := format('(SELECT t.ctid AS place, t.tableoid AS leaf, l.ctid AS entry%s FROM %s t JOIN reprieve.relinks l ON %s'
+                        ' WHERE l.deletion_id = $1 AND l.relid = $2 AND l.key_columns = $3 AND l.columns = $4 FOR UPDATE OF t)',
+                        was, reprieve.from_clause(table_id), found);
+    ELSE
+        -- Of rows that look the same now each gets back a reference of its own.
+        found := reprieve.pairs_sql(key_columns, set_columns, 'new_data', reprieve.from_clause(table_id), 'true', reprieve.text_sql('t'), was);
+    END IF;
     SELECT string_agg(format('EXISTS (SELECT FROM %s p WHERE %s%s)', reprieve.from_clause(k.confrelid), reprieve.key_match(k.con, 'p', 'n'),
                              CASE WHEN reprieve.has_marks(k.confrelid) THEN ' AND p.deleted_at IS NULL' ELSE '' END), ' AND ')
       INTO parents
@@ -284,9 +292,8 @@ BEGIN
      WHERE k.conrelid = table_id AND reprieve.key_columns(k.con, 'c')::text[] && set_columns
        AND reprieve.key_columns(k.con, 'c')::text[] @> set_columns;
     RETURN format(
-        'WITH n AS (SELECT t.ctid AS place, t.tableoid AS leaf, l.ctid AS entry, %1$s FROM %2$s t JOIN reprieve.relinks l ON %3$s'
-        ' WHERE l.deletion_id = $1 AND l.relid = $2 AND l.key_columns = $3 AND l.columns = $4 FOR UPDATE OF t),'
-        ' u AS (UPDATE %2$s t SET %4$s FROM n WHERE t.ctid = n.place AND t.tableoid = n.leaf AND %5$s RETURNING n.entry, n.place, t.tableoid AS leaf, t.ctid AS tid),'
+        'WITH n AS %1$s,'
+        ' u AS (UPDATE %2$s t SET %3$s FROM n WHERE t.ctid = n.place AND t.tableoid = n.leaf AND %4$s RETURNING n.entry, n.place, t.tableoid AS leaf, t.ctid AS tid),'
         ' d AS (DELETE FROM reprieve.relinks l USING (SELECT DISTINCT ON (u.entry) u.* FROM u) AS u WHERE l.ctid = u.entry'
         ' RETURNING l AS link, u.place, u.leaf, u.tid),'
         ' r AS (INSERT INTO reprieve.relinked (leaf, filenode, tid, link)'
@@ -298,11 +305,7 @@ BEGIN
         ' b AS (UPDATE reprieve.relinked r SET tid = u.tid FROM u'
         ' WHERE r.act IS NULL AND r.xid = pg_catalog.pg_current_xact_id() AND r.leaf = u.leaf AND r.tid = u.place)'
         ' SELECT pg_catalog.count(DISTINCT entry) FROM u',
-        (SELECT string_agg(CASE WHEN a.attname = ANY (set_columns)
-                                THEN reprieve.read_as(format('l.old_data[%s]', array_position(set_columns, a.attname::text)), a.atttypid)
-                                ELSE format('t.%I', a.attname) END || format(' AS %I', a.attname), ', ')
-           FROM pg_attribute a WHERE a.attrelid = table_id AND a.attnum > 0 AND NOT a.attisdropped),
-        reprieve.from_clause(table_id), found,
+        found, reprieve.from_clause(table_id),
         (SELECT string_agg(format('%1$I = n.%1$I', c), ', ') FROM unnest(set_columns) AS c),
         coalesce(parents, 'true'));
 END $$;

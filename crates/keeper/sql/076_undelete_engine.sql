@@ -120,7 +120,7 @@ END $$;
 -- Blocks what cannot come back, and then what cannot come back without it, until nothing changes. With `force` rows rather lose a
 -- reference than stay.
 DROP FUNCTION IF EXISTS reprieve.undelete_settle(bigint[], xid8);
-CREATE OR REPLACE FUNCTION reprieve.undelete_settle(ids bigint[], act xid8, force boolean) RETURNS void
+CREATE OR REPLACE FUNCTION reprieve.undelete_settle_once(ids bigint[], act xid8, force boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     k reprieve.foreign_keys;
@@ -153,6 +153,30 @@ BEGIN
         END LOOP;
     END LOOP;
     PERFORM reprieve.undelete_recount(act);
+END $$;
+
+-- The same, and rows that stay after all keep their references.
+CREATE OR REPLACE FUNCTION reprieve.undelete_settle(ids bigint[], act xid8, force boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    leaves oid[];
+    sources "char"[];
+    places tid[];
+    reasons text[];
+BEGIN
+    LOOP
+        BEGIN
+            PERFORM reprieve.undelete_settle_once(ids, act, force);
+            SELECT array_agg(p.relid), array_agg(p.source), array_agg(p.was), array_agg(p.blocked) INTO leaves, sources, places, reasons
+              FROM reprieve.undelete_picks p WHERE p.act = act AND p.was IS NOT NULL AND p.blocked IS NOT NULL;
+            EXIT WHEN places IS NULL;
+            RAISE SQLSTATE 'RV019';
+        EXCEPTION WHEN SQLSTATE 'RV019' THEN
+            UPDATE reprieve.undelete_picks p SET blocked = u.reason FROM unnest(leaves, sources, places, reasons) AS u(leaf, source, tid, reason)
+             WHERE p.act = act AND p.relid = u.leaf AND p.source = u.source AND p.tid = u.tid;
+        END;
+    END LOOP;
 END $$;
 
 -- Restores the picked rows: all of them, or, where the mode allows it, those that can come back.

@@ -11,9 +11,9 @@ CREATE OR REPLACE FUNCTION reprieve.hidden_relation_v1(relid oid) RETURNS boolea
     SELECT relid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND CASE
         WHEN pg_catalog.starts_with(relid::pg_catalog.regclass::pg_catalog.text, 'reprieve.') THEN true
         -- Only the name of an index is worth a look at its first column, which no client can have named.
-        WHEN relid::pg_catalog.regclass::pg_catalog.text OPERATOR(pg_catalog.~~) '%reprieve\_deletion%'
+        WHEN pg_catalog.strpos(relid::pg_catalog.regclass::pg_catalog.text, 'reprieve_deletion') OPERATOR(pg_catalog.>) 0
             THEN pg_catalog.pg_get_indexdef(relid, 1, false) OPERATOR(pg_catalog.=) 'deletion_id'
-        WHEN relid::pg_catalog.regclass::pg_catalog.text OPERATOR(pg_catalog.~~) 'pg\_toast.pg\_toast\_%'
+        WHEN pg_catalog.starts_with(relid::pg_catalog.regclass::pg_catalog.text, 'pg_toast.pg_toast_')
             THEN pg_catalog.starts_with(pg_catalog.split_part(relid::pg_catalog.regclass::pg_catalog.text, '_', 4)
                                         ::pg_catalog.oid::pg_catalog.regclass::pg_catalog.text, 'reprieve.')
         ELSE false END

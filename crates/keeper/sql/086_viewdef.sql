@@ -38,7 +38,7 @@ $$;
 
 -- A regular expression for our conditions in the text of a view; NULL where they cannot be told from the client's.
 CREATE OR REPLACE FUNCTION reprieve.marks_pattern(view oid, definition text) RETURNS text
-LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
     word CONSTANT text := '(?:"(?:[^"]|"")+"|[^\s().,"'']+)';
     ours text[] := ARRAY(SELECT m.relation FROM reprieve.marks_in_view(view) AS m WHERE m.columns IS NOT NULL);
@@ -71,7 +71,7 @@ END $$;
 
 -- Subqueries that the proxy put in the place of a table: the table again.
 CREATE OR REPLACE FUNCTION reprieve.without_wraps(view oid, definition text) RETURNS text
-LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
     word CONSTANT text := '(?:"(?:[^"]|"")+"|[^\s().,"'']+)';
     wrap CONSTANT text := format('\( SELECT ((?:%1$s\.)?%1$s(?:,\s+(?:%1$s\.)?%1$s)*)\s+FROM ((?:ONLY )?(?:%1$s\.)?)(%1$s)(?: %1$s)?'
@@ -92,7 +92,7 @@ END $$;
 -- `definition`, as pg_get_viewdef() prints it, without our conditions; as it is where it is not sure that all of them
 -- would go. The proxy writes them in front of the client's: ours AND (theirs).
 CREATE OR REPLACE FUNCTION reprieve.without_marks_v1(view oid, definition text) RETURNS text
-LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
     strings text[];
     sql text;
@@ -176,7 +176,7 @@ $$;
 -- Makes the views that hide the tombstones of a table read it as it is: it has none any more, and our columns are about to
 -- go. Other marked tables in such a view lose their marks too: a view hides all tombstones or none.
 CREATE OR REPLACE FUNCTION reprieve.free_views(relation oid) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
     view record;
     other record;

@@ -23,7 +23,7 @@ END $$;
 
 -- CREATE TABLE with the client's columns, defaults, NOT NULL and identity; constraints come later.
 CREATE OR REPLACE FUNCTION reprieve.create_table_sql(relid oid) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
     SELECT format('CREATE %sTABLE %s (%s)%s%s', CASE c.relpersistence WHEN 'u' THEN 'UNLOGGED ' ELSE '' END, reprieve.qualified(relid),
         (SELECT string_agg(concat_ws(' ', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),
                     (SELECT 'COLLATE ' || a.attcollation::regcollation FROM pg_type y WHERE y.oid = a.atttypid AND y.typcollation <> a.attcollation),
@@ -56,7 +56,7 @@ $$;
 
 -- What a table is made of, as statements. Its rows are not among it.
 CREATE OR REPLACE FUNCTION reprieve.parts_of(relid oid) RETURNS TABLE (stage int, what text, sql text, needed boolean)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 #variable_conflict use_column
 DECLARE
     target text := reprieve.qualified($1);
@@ -117,7 +117,7 @@ END $$;
 
 -- Row security, rules, triggers, and views that read it.
 CREATE OR REPLACE FUNCTION reprieve.code_parts_of(relid oid) RETURNS TABLE (stage int, what text, sql text, needed boolean)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
     SELECT 65, 'row security', format('ALTER TABLE %s %s ROW LEVEL SECURITY', reprieve.qualified(relid), v.word), false
     FROM pg_class c, LATERAL (VALUES (c.relrowsecurity, 'ENABLE'), (c.relforcerowsecurity, 'FORCE')) AS v(is_on, word) WHERE c.oid = relid AND v.is_on
     UNION ALL
@@ -235,7 +235,7 @@ END $$;
 -- Names that DROP statements of this kind give, one by one. The text may also be that of a stack of calls, in which statements of
 -- functions stand. Comments are read and skipped: what is named in one of the two readings and stays is forgotten again.
 CREATE OR REPLACE FUNCTION reprieve.dropped_names(text text, kind text) RETURNS SETOF text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
     WITH grammar AS (SELECT '(?:"(?:[^"]|"")+"|[[:alnum:]_$]+)(?:\s*\.\s*(?:"(?:[^"]|"")+"|[[:alnum:]_$]+))*' AS name)
     SELECT DISTINCT n[1]
     FROM grammar, (VALUES (text), (regexp_replace(regexp_replace(text, '/\*.*?\*/', ' ', 'g'), '--[^\n]*', ' ', 'g'))) AS t(reading),
@@ -286,7 +286,7 @@ $$;
 
 -- Enabled tables in the schemas, or of the roles, that the statement names.
 CREATE OR REPLACE FUNCTION reprieve.tables_within_v1(statement text, tag text) RETURNS oid[]
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
     SELECT ARRAY(
         SELECT c.oid FROM reprieve.tables t JOIN pg_class c ON c.oid = t.relid
         JOIN reprieve.dropped_names(statement, CASE tag WHEN 'DROP SCHEMA' THEN 'schema' ELSE 'owned' END) AS n
@@ -313,7 +313,7 @@ $$;
 -- is forgotten again.
 DROP FUNCTION IF EXISTS reprieve.keep_v1(oid, text);
 CREATE OR REPLACE FUNCTION reprieve.keep_v1(relation oid, statement text, path text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
     IF current_query() !~* '\mdrop\s' OR relation <> ALL (reprieve.to_keep_v1(ARRAY[relation])) THEN
         RETURN;

@@ -124,12 +124,13 @@ CREATE OR REPLACE FUNCTION reprieve.check_triggers()
 RETURNS TABLE(severity text, finding text, table_name text, count bigint, detail text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH ours AS MATERIALIZED (
-        SELECT g.tgrelid, g.tgname, g.tgenabled, p.pronamespace = 'reprieve'::regnamespace AS is_ours,
+        SELECT g.oid, g.tgrelid, g.tgname, g.tgenabled, p.pronamespace = 'reprieve'::regnamespace AS is_ours,
                g.tgparentid <> 0 OR obj_description(g.oid, 'pg_trigger') IS NOT NULL AS is_signed
           FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid WHERE NOT g.tgisinternal
     ), judged AS (
         SELECT w.relid, w.names[1] AS name,
-               CASE WHEN NOT EXISTS (SELECT FROM ours g WHERE g.tgrelid = w.relid AND g.tgname = ANY (w.names) AND g.tgenabled IN ('O', 'A'))
+               CASE WHEN NOT EXISTS (SELECT FROM ours g WHERE g.tgrelid = w.relid AND g.tgname = ANY (w.names)
+                                      AND (g.tgenabled IN ('O', 'A') OR reprieve.stays_off(g.oid)))
                     THEN 'triggers missing or disabled'
                     WHEN NOT EXISTS (SELECT FROM ours g WHERE g.tgrelid = w.relid AND g.tgname = ANY (w.names) AND g.is_ours AND g.is_signed)
                     THEN 'triggers that are not as the keeper made them' END AS finding
@@ -227,6 +228,7 @@ BEGIN
         UNION ALL SELECT * FROM reprieve.check_halves()
         UNION ALL SELECT * FROM reprieve.check_ledger()
         UNION ALL SELECT * FROM reprieve.check_triggers()
-        UNION ALL SELECT * FROM reprieve.check_grants()) f
+        UNION ALL SELECT * FROM reprieve.check_grants()
+        UNION ALL SELECT * FROM reprieve.check_seals()) f
      ORDER BY array_position(ARRAY['error', 'warning', 'notice'], f.severity), f.table_name, f.finding, f.detail;
 END $$;

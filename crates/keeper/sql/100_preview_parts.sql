@@ -91,7 +91,7 @@ $$;
 
 -- What a reference is after SET DEFAULT, as a subquery of the child `c`; NULL if that cannot be told without running code.
 CREATE OR REPLACE FUNCTION reprieve.preview_defaulted(link reprieve.links) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
     SELECT CASE WHEN bool_and(d.adbin IS NULL OR d.adbin::text !~ ':(funcid|opno|opfuncid) |COERCEVIAIO|NEXTVALUE|SQLVALUE') THEN
         format('(SELECT %s)', string_agg(CASE WHEN u.name <> ALL ((link).set_columns) THEN format('c.%I', u.name)
                                               WHEN d.adbin IS NULL THEN format('NULL::%s', format_type(a.atttypid, a.atttypmod))

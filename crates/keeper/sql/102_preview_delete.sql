@@ -199,7 +199,7 @@ $$;
 
 -- A volatile function that a view calls, or the views behind it do; NULL if there is none.
 CREATE OR REPLACE FUNCTION reprieve.volatile_in_v1(of_view regclass) RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
     WITH RECURSIVE seen(relid) AS (
         SELECT $1::oid
         UNION
@@ -359,7 +359,7 @@ $$;
 
 -- Tables as nodes, foreign keys as arrows.
 CREATE OR REPLACE FUNCTION reprieve.preview_graph(seen jsonb, dot boolean) RETURNS SETOF text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
     WITH line AS MATERIALIZED (
         SELECT l.* FROM jsonb_to_recordset(seen -> 'lines') AS l(id int, parent int, "table" text, key text, action text, rows bigint)
     ), node AS MATERIALIZED (

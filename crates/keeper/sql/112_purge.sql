@@ -227,6 +227,7 @@ DECLARE
     budget int := coalesce(reprieve.setting('retention.rows_per_step')::int, 1000);
     step record;
 BEGIN
+    PERFORM reprieve.seal_in_background();
     IF reprieve.setting('retention.purge') IS DISTINCT FROM 'on' OR NOT EXISTS (SELECT FROM reprieve.due(NULL, NULL, NULL) LIMIT 1)
        OR NOT pg_try_advisory_xact_lock('reprieve.receipts'::regclass::oid::bigint) THEN
         RETURN false;

@@ -78,10 +78,11 @@ DECLARE
     hit text := 'EXISTS (SELECT FROM unnest($2) AS m WHERE strpos(lower(%s), lower(m)) > 0)';
 BEGIN
     EXECUTE format('UPDATE reprieve.deletions d SET statement = CASE WHEN d.id = ANY ($1) OR %1$s THEN NULL ELSE d.statement END,'
+                   ' tags = CASE WHEN d.id = ANY ($1) OR %1$s OR %5$s THEN NULL ELSE d.tags END,'
                    ' actor = CASE WHEN %2$s THEN NULL ELSE d.actor END, reason = CASE WHEN %3$s THEN NULL ELSE d.reason END,'
                    ' application_name = CASE WHEN %4$s THEN NULL ELSE d.application_name END'
-                   ' WHERE d.id = ANY ($1) AND d.statement IS NOT NULL OR %1$s OR %2$s OR %3$s OR %4$s',
-                   format(hit, 'd.statement'), format(hit, 'd.actor'), format(hit, 'd.reason'), format(hit, 'd.application_name')) USING ids, mentioning;
+                   ' WHERE d.id = ANY ($1) AND d.statement IS NOT NULL OR %1$s OR %2$s OR %3$s OR %4$s OR %5$s',
+                   format(hit, 'd.statement'), format(hit, 'd.actor'), format(hit, 'd.reason'), format(hit, 'd.application_name'), format(hit, 'd.tags::text')) USING ids, mentioning;
     GET DIAGNOSTICS n = ROW_COUNT;
     total := total + n;
     EXECUTE format('UPDATE reprieve.acts a SET target = ''(erased)'', result = jsonb_strip_nulls(jsonb_build_object(''deletions'', a.result -> ''deletions''))'

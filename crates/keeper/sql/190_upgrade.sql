@@ -1,11 +1,31 @@
 -- Tables that an older keeper has prepared get what this one runs with each write.
 DO $$
 DECLARE
-    old oid;
+    old record;
 BEGIN
-    FOR old IN SELECT t.relid FROM reprieve.tables t JOIN pg_catalog.pg_class c ON c.oid = t.relid
-               WHERE t.mode = 'mark' AND t.signature IS DISTINCT FROM 'preparing'
-                 AND to_regprocedure('reprieve.count_' || t.relid || '(bigint)') IS NULL LOOP
-        PERFORM reprieve.ensure_mark(old), reprieve.follow_schema(ARRAY[old]);
+    FOR old IN SELECT t.relid, t.mode FROM reprieve.tables t JOIN pg_catalog.pg_class c ON c.oid = t.relid
+               WHERE t.signature IS DISTINCT FROM 'preparing'
+                 AND (to_regprocedure('reprieve.capture_' || t.relid || '()') IS NULL
+                      OR t.mode = 'mark' AND (to_regprocedure('reprieve.count_' || t.relid || '(bigint)') IS NULL
+                                              OR EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'reprieve'::regnamespace
+                                                         AND p.proname = 'make_way_' || t.relid AND p.prosrc !~ 'evict_tombstones'))) LOOP
+        PERFORM reprieve.ensure_capture(old.relid);
+        IF old.mode = 'mark' THEN
+            PERFORM reprieve.ensure_mark(old.relid), reprieve.follow_schema(ARRAY[old.relid]);
+        END IF;
     END LOOP;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgfoid = to_regprocedure('reprieve.capture()')) THEN
+        DROP FUNCTION IF EXISTS reprieve.capture();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgfoid = to_regprocedure('reprieve.note_upsert()')) THEN
+        DROP FUNCTION IF EXISTS reprieve.note_upsert();
+    END IF;
+END $$;
+
+-- Rows that one statement both changed and took, deleted before the keeper gave them their references back.
+DO $$
+BEGIN
+    IF current_setting('reprieve.new_before_images') = '1' THEN
+        PERFORM reprieve.before_images(d.deletion_id) FROM (SELECT DISTINCT r.deletion_id FROM reprieve.relinks r) d;
+    END IF;
 END $$;

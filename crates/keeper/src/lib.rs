@@ -23,5 +23,6 @@ pub use monitor::{
 };
 pub use snapshot::{Loaded, Sidecar};
 pub use tables::{
-    Enabled, Failed, OnDrop, Progress, RequestedMode, Step, TableSettings, TableState,
+    Enabled, Failed, GuardSettings, OnDrop, Progress, RequestedMode, Step, TableSettings,
+    TableState,
 };

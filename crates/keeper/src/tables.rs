@@ -27,6 +27,36 @@ pub struct TableSettings {
     /// Enabled in mode `mark` wherever that is possible at all, also where it is not exact.
     pub mark: Vec<String>,
     pub on_drop: OnDrop,
+    pub guards: GuardSettings,
+    /// The ledger keeps statements without their literals (`ledger.literals`).
+    pub mask_literals: bool,
+}
+
+/// Section `guards` of the configuration: the guard on all tables, for all roles, that a DBA has not set otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GuardSettings {
+    /// Rows that one statement may take.
+    pub max_rows: Option<u64>,
+    /// Percent of a table that one statement may take.
+    pub max_share: Option<u64>,
+    pub refuse_no_where: bool,
+    pub refuse_truncate: bool,
+    pub refuse_drop: bool,
+}
+
+impl GuardSettings {
+    /// Keys and values of `reprieve.settings`; empty ones set nothing.
+    fn entries(self) -> [(&'static str, String); 5] {
+        let number = |limit: Option<u64>| limit.map(|limit| limit.to_string()).unwrap_or_default();
+        let refuse = |refuse: bool| if refuse { "refuse" } else { "" }.to_owned();
+        [
+            ("guards.max_rows", number(self.max_rows)),
+            ("guards.max_share", number(self.max_share)),
+            ("guards.no_where", refuse(self.refuse_no_where)),
+            ("guards.truncate", refuse(self.refuse_truncate)),
+            ("guards.drop", refuse(self.refuse_drop)),
+        ]
+    }
 }
 
 /// What becomes of an enabled table that is dropped with rows in it (`tables.on_drop`).
@@ -174,13 +204,21 @@ pub(crate) struct Call<'a> {
 impl Keeper {
     /// Stores the patterns that decide about tables created later. Does not touch existing tables.
     pub async fn set_table_settings(&self, settings: &TableSettings) -> Result<(), KeeperError> {
-        for (key, value) in [
+        let tables = [
             ("tables.enable", settings.enable.join(",")),
             ("tables.exclude", settings.exclude.join(",")),
             ("tables.bin", settings.bin.join(",")),
             ("tables.mark", settings.mark.join(",")),
             ("tables.on_drop", settings.on_drop.as_str().to_owned()),
-        ] {
+        ];
+        let literals = if settings.mask_literals {
+            "mask"
+        } else {
+            "keep"
+        };
+        let ledger = ("ledger.literals", literals.to_owned());
+        let entries = tables.into_iter().chain(settings.guards.entries());
+        for (key, value) in entries.chain([ledger]) {
             self.rows(
                 "storing the table settings",
                 "INSERT INTO reprieve.settings AS s (key, value) VALUES ($1, $2)

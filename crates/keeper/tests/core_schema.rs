@@ -186,6 +186,77 @@ async fn key_columns_can_change_their_type_and_go() {
 }
 
 #[tokio::test]
+async fn columns_that_nobody_told_of_are_copied_too() {
+    let database = installed("core_untold").await;
+    database
+        .run(
+            "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'x'), (2, 'y');
+             SELECT reprieve.enable_v1('t', 'bin'); DELETE FROM t WHERE id = 1",
+        )
+        .await;
+    database
+        .run(
+            "SET reprieve.reconciling = '1';
+             ALTER TABLE t RENAME v TO w; ALTER TABLE t ADD f float8 DEFAULT 0.30000000000000004, ADD d date DEFAULT '2020-02-01'",
+        )
+        .await;
+    database
+        .run("SET DateStyle = 'German'; SET extra_float_digits = -3; DELETE FROM t")
+        .await;
+    assert_eq!(
+        database
+            .rows("SELECT columns, data FROM reprieve.graveyard ORDER BY buried_at")
+            .await,
+        [
+            "{id,v}|{1,x}",
+            "{id,w,f,d}|{2,y,0.30000000000000004,2020-02-01}"
+        ]
+    );
+    assert_eq!(database.value("SHOW DateStyle").await, "German, DMY");
+}
+
+/// Below `b` the general code takes over, where a reference is set to null and where more than 100 rows go.
+#[tokio::test]
+async fn a_cascade_goes_on_where_the_quick_way_ends() {
+    let database = installed("core_quick").await;
+    database
+        .run(
+            "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY, a int REFERENCES a ON DELETE CASCADE);
+             CREATE TABLE c (id int PRIMARY KEY, b int REFERENCES b ON DELETE CASCADE);
+             CREATE TABLE d (id int PRIMARY KEY, b int REFERENCES b ON DELETE SET NULL);
+             INSERT INTO a VALUES (1), (2), (3); INSERT INTO b VALUES (1, 1), (2, 1), (3, 2);
+             INSERT INTO c SELECT n, 3 FROM generate_series(1, 101) AS n; INSERT INTO c VALUES (200, 1); INSERT INTO d VALUES (1, 2);
+             SELECT reprieve.enable_v1(t::regclass, 'mark') FROM unnest(ARRAY['a', 'b', 'c', 'd']) AS t;
+             SELECT reprieve.advance_v1()",
+        )
+        .await;
+    for id in 1..=3 {
+        database
+            .run(&format!(
+                "UPDATE a SET deleted_at = now(), deletion_id = (SELECT reprieve.begin_deletion_v1('x')) WHERE id = {id}"
+            ))
+            .await;
+    }
+    let counted = "SELECT string_agg(format('%s %s %s', table_name, rows, relinked), ', ' ORDER BY table_name)
+                   FROM reprieve.deletion_tables GROUP BY deletion_id ORDER BY deletion_id";
+    assert_eq!(
+        database.rows(counted).await,
+        [
+            "a 1 0, b 2 0, c 1 0, d 0 1",
+            "a 1 0, b 1 0, c 101 0",
+            "a 1 0"
+        ]
+    );
+    let findings = "SELECT count(*) FROM reprieve.check_v1()";
+    assert_eq!(database.value(findings).await, "0");
+    database
+        .run("SELECT reprieve.undelete_deletion_v1(d.id) FROM reprieve.deletions d")
+        .await;
+    let back = "SELECT (SELECT count(*) FROM c WHERE deleted_at IS NULL), (SELECT b FROM d)";
+    assert_eq!(database.value(back).await, "102|2");
+}
+
+#[tokio::test]
 async fn a_table_that_gains_a_trigger_moves_its_tombstones_away() {
     let database = installed("core_gains").await;
     database
@@ -385,7 +456,7 @@ async fn a_keeper_without_superuser_acts_for_the_owners() {
         "SELECT reprieve.next_deletion()",
         "SELECT * FROM reprieve.graveyard",
         "SELECT * FROM reprieve.tables",
-        "CREATE TEMP TABLE mine (id int); CREATE TRIGGER t AFTER DELETE ON mine EXECUTE FUNCTION reprieve.capture()",
+        "CREATE TEMP TABLE mine (id int); CREATE TRIGGER t AFTER DELETE ON mine EXECUTE FUNCTION reprieve.capture_row()",
     ] {
         let error = client.batch_execute(forbidden).await.unwrap_err();
         assert_eq!(

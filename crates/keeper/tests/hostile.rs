@@ -153,8 +153,13 @@ async fn nothing_is_looked_up_in_the_search_path_of_the_client() {
         END $$";
     db.run(lair).await;
     let session = client_of(&db, "lookup").await;
+    db.run(
+        "SELECT reprieve.guard_v1(max_rows => 1000, max_share => 90, no_where => 'refuse'), reprieve.guard_v1(per => 'transaction', max_rows => 1000),
+                reprieve.guard_v1('p', 'lookup', max_rows => 999), reprieve.budget_v1('lookup', 1000, '1 hour')",
+    )
+    .await;
     session
-        .batch_execute("SET search_path = lair, pg_catalog, public")
+        .batch_execute("SET search_path = lair, pg_catalog, public; SET reprieve.max_rows = 1000")
         .await
         .unwrap();
     let begin = "pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1('x'))";
@@ -169,6 +174,7 @@ async fn nothing_is_looked_up_in_the_search_path_of_the_client() {
         format!("UPDATE p SET deleted_at = {begin} WHERE p.id OPERATOR(pg_catalog.=) 1"),
         "INSERT INTO p VALUES (1, 'again', '1')".to_owned(),
         "DELETE FROM c WHERE c.id OPERATOR(pg_catalog.=) 20".to_owned(),
+        "BEGIN; DELETE FROM c WHERE c.id OPERATOR(pg_catalog.=) 11; DELETE FROM c WHERE c.id OPERATOR(pg_catalog.=) 12; COMMIT".to_owned(),
         "INSERT INTO r VALUES (2, 8); INSERT INTO n VALUES (2, 8)".to_owned(),
     ] {
         let done = session.batch_execute(&statement).await;
@@ -284,4 +290,47 @@ async fn code_in_indexes_never_runs_as_the_keeper() {
     let left = "SELECT count(*)::text FROM pg_proc WHERE pronamespace = 'reprieve'::regnamespace AND proname ~ '^read_[0-9]'";
     assert_eq!(db.value(left).await, "0");
     db.run("DROP ROLE trojan_other").await;
+}
+
+/// Functions are read with the `standard_conforming_strings` of the session that runs them first.
+#[tokio::test]
+async fn clients_with_old_strings_are_served_as_others_are() {
+    let db = database("old_strings", FAMILY, &[("p", "mark"), ("c", "mark")]).await;
+    db.run("INSERT INTO reprieve.settings VALUES ('tables.enable', '*.*')")
+        .await;
+    let session = db.session().await;
+    let steps = [
+        "SET standard_conforming_strings = off",
+        "SET escape_string_warning = off",
+        "CREATE TABLE notes (id int PRIMARY KEY, text text)",
+        r"CREATE UNIQUE INDEX numbered ON notes (text) WHERE text ~ '^\\d'",
+        r"INSERT INTO notes VALUES (1, '1\\a'), (2, 'b')",
+        r"CREATE TABLE kept (id int DEFAULT 1 PRIMARY KEY, text text DEFAULT 'a\\b')",
+        "INSERT INTO kept DEFAULT VALUES",
+        r"ALTER TABLE p ADD COLUMN path text DEFAULT 'c:\\p', ADD CHECK (path ~ '\\w')",
+        "DROP TABLE kept",
+    ];
+    for step in steps {
+        session.batch_execute(step).await.unwrap();
+    }
+    db.run("SELECT reprieve.advance_v1()").await;
+    session
+        .batch_execute(&mark("notes", "id = 1"))
+        .await
+        .unwrap();
+    session
+        .batch_execute(r"INSERT INTO notes VALUES (3, '1\\a')")
+        .await
+        .unwrap();
+    let other = db.session().await;
+    other
+        .batch_execute(r"INSERT INTO notes VALUES (4, '2\a')")
+        .await
+        .unwrap();
+    let careless = r"SELECT p.oid::regprocedure FROM pg_proc p
+        WHERE p.pronamespace = 'reprieve'::regnamespace
+          AND strpos(regexp_replace(p.prosrc, 'E''[^'']*''', '', 'g'), '\') > 0
+          AND NOT coalesce(p.proconfig, '{}') @> '{standard_conforming_strings=on}'";
+    assert_eq!(db.rows(careless).await, [""; 0]);
+    assert_sound(&db).await;
 }

@@ -211,6 +211,35 @@ async fn u9_a_foreign_key_that_leads_elsewhere_now() {
     assert_sound(&db).await;
 }
 
+/// A row that stays in the bin for another reason keeps the reference that it would have had to lose.
+#[tokio::test]
+async fn force_takes_nothing_from_rows_that_stay() {
+    let schema = "
+        CREATE TABLE pa(id int PRIMARY KEY); CREATE TABLE pb(id int PRIMARY KEY);
+        CREATE TABLE ch(id int PRIMARY KEY, a int REFERENCES pa, b int NOT NULL REFERENCES pb);
+        INSERT INTO pa VALUES (1); INSERT INTO pb VALUES (1), (2); INSERT INTO ch VALUES (1, 1, 1), (2, 1, 2);";
+    let enabled = &[("pa", "mark"), ("pb", "mark"), ("ch", "mark")];
+    let db = database("force_stays", schema, enabled).await;
+    let deletion = delete(&db, "ch", "true").await;
+    // The parents are not kept, and the tombstones that hung on them are in the graveyard.
+    db.run("DELETE FROM pa; DELETE FROM pb WHERE id = 1; DELETE FROM reprieve.graveyard WHERE table_name <> 'ch'")
+        .await;
+    db.run("UPDATE reprieve.deletion_tables SET discarded = rows WHERE table_name <> 'ch'")
+        .await;
+    let lines = undelete(&db, &format!("deletion_v1({deletion}, 'force')")).await;
+    assert_eq!(lines[0], "public.ch|1|0|1|INCOMPLETE");
+    assert_eq!(
+        db.rows("SELECT id, a, b FROM ch").await,
+        ["2||2"],
+        "what came back"
+    );
+    assert_eq!(
+        db.rows("SELECT data FROM reprieve.graveyard").await,
+        ["{1,1,1}"]
+    );
+    assert_sound(&db).await;
+}
+
 #[tokio::test]
 async fn u7_what_nobody_kept_is_in_the_verdict() {
     let db = database("lost", FAMILY, BURIED).await;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use session::{
-    CatalogState, Ended, Host, LocalRows, LocalShow, Observation, PlanCache, Port, Session, Side,
+    CatalogState, Ended, Host, LocalRows, LocalShow, Observation, PlanCache, Port, Request,
+    Session, Side,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -16,9 +17,10 @@ use crate::clients::{ClientInfo, Registered};
 use crate::databases::DatabaseHandle;
 use crate::handshake::{self, Opened, Opening, TurnedAway, fatal};
 use crate::listener::Incoming;
+use crate::metrics::Metrics;
 use crate::phase::{Phase, PhaseWatch};
-use crate::relay::{End, Moved, Parts, Relay};
-use crate::server::Shared;
+use crate::relay::{End, Moved, Parts, Relay, Settle};
+use crate::server::{Shared, Slot};
 use crate::settings::Settings;
 use crate::socket::{Socket, last_words};
 use crate::upstream::{Dialled, Place, Upstream};
@@ -41,6 +43,7 @@ pub(crate) async fn serve(
     address: String,
     port: Port,
     phase: PhaseWatch,
+    slot: Slot,
 ) {
     let settings = shared.settings();
     let opening = Box::pin(open(incoming, &settings));
@@ -82,6 +85,7 @@ pub(crate) async fn serve(
                 address,
                 port,
                 phase,
+                _slot: slot,
             };
             client.run(*opened).await;
         }
@@ -130,7 +134,7 @@ async fn relay_cancel(shared: &Shared, upstream: &Upstream, packet: &[u8]) -> Re
 
 async fn send_cancel(upstream: &Upstream, place: &Place, packet: &[u8]) -> Result<(), String> {
     let send = async {
-        let mut socket = upstream.dial_place(place).await?.socket;
+        let mut socket = upstream.dial_place(place, None).await?.socket;
         socket
             .write_all(packet)
             .await
@@ -203,6 +207,7 @@ struct Client {
     address: String,
     port: Port,
     phase: PhaseWatch,
+    _slot: Slot,
 }
 
 impl Client {
@@ -236,10 +241,9 @@ impl Client {
             .find(application)
             .map(|(_, value)| value.clone());
         let registered = self.shared.clients.register(info);
-        let (metrics, port) = (Arc::clone(&self.shared.metrics), self.port);
-        metrics.client_came(port);
-        self.converse(opened, dialled, registered).await;
-        metrics.client_went(port);
+        self.shared.metrics.client_came(self.port);
+        let counted = Counted(Arc::clone(&self.shared.metrics), self.port);
+        Box::pin(self.converse(opened, dialled, registered, counted)).await;
     }
 
     /// A server connection, or what the client is told instead.
@@ -258,7 +262,8 @@ impl Client {
             return Err(("53300", "sorry, too many clients already".to_owned()));
         }
         let start = Instant::now();
-        match self.settings.upstream.dial().await {
+        let home = self.shared.threads.home();
+        match self.settings.upstream.dial_from(Some(home)).await {
             Ok(dialled) => {
                 self.shared.metrics.upstream_connected(start.elapsed());
                 Ok(dialled)
@@ -270,7 +275,13 @@ impl Client {
         }
     }
 
-    async fn converse(mut self, opened: Opened, mut dialled: Dialled, mut registered: Registered) {
+    async fn converse(
+        self,
+        opened: Opened,
+        mut dialled: Dialled,
+        registered: Registered,
+        counted: Counted,
+    ) {
         if let Err(error) = dialled.socket.write_all(&opened.packet).await {
             let text = format!("lost the connection to PostgreSQL: {error}");
             let mut socket = opened.socket;
@@ -296,7 +307,7 @@ impl Client {
             Port::Admin => Phase::Stopping,
         };
         let settle_host = Arc::clone(&host);
-        let mut relay = Relay::new(
+        let relay = Relay::new(
             opened.socket,
             dialled.socket,
             session,
@@ -304,10 +315,42 @@ impl Client {
             &host.database,
             move |request| Box::pin(settle_host.database.settle(request)),
         );
+        let shared = Arc::clone(&self.shared);
+        let talk = Talk {
+            client: self,
+            host,
+            place: dialled.place,
+            registered,
+            counted,
+        };
+        shared.threads.relay(talk.run(relay));
+    }
+
+    /// SCRAM's channel binding names the server's certificate: it survives us if ours is the same.
+    fn shares_certificate(&self, dialled: &Dialled) -> bool {
+        dialled.certificate.is_some() && dialled.certificate == self.settings.client_tls.certificate
+    }
+}
+
+/// A client that is being relayed.
+struct Talk {
+    client: Client,
+    host: Arc<ClientHost>,
+    place: Place,
+    registered: Registered,
+    counted: Counted,
+}
+
+impl Talk {
+    async fn run<F>(mut self, mut relay: Relay<F>)
+    where
+        F: FnMut(Request) -> Settle + Send + 'static,
+    {
         let mut counted = Moved::default();
-        let metrics = Arc::clone(&self.shared.metrics);
+        let (host, registered) = (&self.host, &mut self.registered);
+        let metrics = &self.client.shared.metrics;
         let end = relay
-            .run(&mut self.phase, |relay| {
+            .run(&mut self.client.phase, |relay| {
                 if !registered.has_key()
                     && let Some(key) = relay.backend_key()
                 {
@@ -322,21 +365,35 @@ impl Client {
                 counted = moved;
             })
             .await;
+        // What waits for a clock.
+        let shared = Arc::clone(&self.client.shared);
+        shared.threads.main().spawn(self.end(end, relay));
+    }
+
+    async fn end<F: FnMut(Request) -> Settle>(mut self, end: End, relay: Relay<F>) {
         let cancel = (!relay.is_idle())
             .then(|| relay.backend_key().map(cancel_request))
             .flatten();
         let finish = Finish {
-            upstream: &self.settings.upstream,
-            place: &dialled.place,
+            upstream: &self.client.settings.upstream,
+            place: &self.place,
             cancel,
-            address: &self.address,
+            address: &self.client.address,
         };
-        Box::pin(finish.run(end, relay.into_parts(), &mut self.phase)).await;
+        finish
+            .run(end, relay.into_parts(), &mut self.client.phase)
+            .await;
+        // Listed and counted until here.
+        drop((self.registered, self.counted));
     }
+}
 
-    /// SCRAM's channel binding names the server's certificate: it survives us if ours is the same.
-    fn shares_certificate(&self, dialled: &Dialled) -> bool {
-        dialled.certificate.is_some() && dialled.certificate == self.settings.client_tls.certificate
+/// One of the clients in the metrics.
+struct Counted(Arc<Metrics>, Port);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.client_went(self.1);
     }
 }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use keeper::{KeeperConfig, Sidecar, TableSettings};
 use session::{CatalogState, Request};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::metrics::Metrics;
@@ -139,7 +141,10 @@ impl Database {
     }
 
     fn is_over(&self) -> bool {
-        Instant::now() >= self.serves_until()
+        match self.serves_until.load(Ordering::Acquire) {
+            u64::MAX => false,
+            until => self.born.elapsed() >= Duration::from_millis(until),
+        }
     }
 
     /// Sends those away who have a statement on its way: it was planned by a catalog that holds no longer.
@@ -215,14 +220,18 @@ pub struct Databases {
     settings: watch::Sender<Option<Arc<KeeperSettings>>>,
     metrics: Arc<Metrics>,
     entries: Mutex<HashMap<String, Entry>>,
+    /// Where watchers run, and what waits for a clock.
+    main: Handle,
 }
 
 impl Databases {
+    /// To be called where they shall be watched over.
     pub fn new(settings: Option<KeeperSettings>, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             settings: watch::Sender::new(settings.map(Arc::new)),
             metrics,
             entries: Mutex::default(),
+            main: Handle::current(),
         })
     }
 
@@ -292,7 +301,8 @@ impl Databases {
             return;
         };
         if !std::mem::replace(&mut entry.watched, true) {
-            tokio::spawn(watcher::watch(Arc::downgrade(self), Arc::clone(database)));
+            let watch = watcher::watch(Arc::downgrade(self), Arc::clone(database));
+            self.main.spawn(watch);
         }
     }
 
@@ -381,7 +391,8 @@ impl DatabaseHandle {
             Request::AwaitCatalog => 1,
             Request::ReloadCatalog => database.want_newer(),
         };
-        async move {
+        let mut settling = JoinSet::new();
+        let settled = async move {
             let mut served = database.served.subscribe();
             let waited = timeout(SETTLE_TIMEOUT, served.wait_for(|served| *served >= target)).await;
             if !matches!(waited, Ok(Ok(_))) {
@@ -389,6 +400,10 @@ impl DatabaseHandle {
                 let reason = "the catalog could not be read in time".to_owned();
                 database.publish(CatalogState::Unavailable(reason));
             }
+        };
+        settling.spawn_on(settled, &self.databases.main);
+        async move {
+            settling.join_next().await;
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Sockets, TLS, cancel, drain, limits: moves bytes, asks `session` what they mean.
 //!
 //! One task per client, one server connection per client. The decision code never awaits; a database
-//! has one more connection, the keeper's, for as long as it has clients.
+//! has one more connection, the keeper's, for as long as it has clients. Messages are relayed by threads of
+//! their own (`threads`).
 
 mod backend_key;
 mod client;
@@ -18,6 +19,7 @@ mod relay;
 mod server;
 mod settings;
 mod socket;
+mod threads;
 mod tls;
 mod upstream;
 mod watcher;

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::socket::tune;
+use crate::threads::Home;
 
 /// An address to listen on: `127.0.0.1:6543`, `[::1]:6543`, `localhost:6543` or `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +69,15 @@ impl Drop for SocketFile {
 pub enum Incoming {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+impl Incoming {
+    pub(crate) fn move_to(self, home: &Home) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(stream) => Self::Tcp(home.tcp(stream)?),
+            Self::Unix(stream) => Self::Unix(home.unix(stream)?),
+        })
+    }
 }
 
 impl Listener {

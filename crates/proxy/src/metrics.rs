@@ -216,7 +216,9 @@ impl Metrics {
         );
         // There from the start: increase() sees the first one, too.
         for outcome in [Outcome::delivered, Outcome::failed] {
-            self.webhook_posts.get_or_create(&OutcomeLabels { outcome });
+            self.webhook_posts
+                .get_or_create(&OutcomeLabels { outcome })
+                .inc_by(0);
         }
         r.register_collector(Box::new(self.reports.clone()));
     }
@@ -270,8 +272,13 @@ impl Metrics {
     }
 
     pub(crate) fn bytes(&self, from_client: u64, from_server: u64) {
-        self.bytes_from_clients.inc_by(from_client);
-        self.bytes_from_servers.inc_by(from_server);
+        // Other threads count in the same places: not for nothing.
+        if from_client > 0 {
+            self.bytes_from_clients.inc_by(from_client);
+        }
+        if from_server > 0 {
+            self.bytes_from_servers.inc_by(from_server);
+        }
     }
 
     pub(crate) fn upstream_connected(&self, took: Duration) {
@@ -307,7 +314,7 @@ impl Metrics {
         let labels = DatabaseLabels {
             database: database.to_owned(),
         };
-        self.monitor_failures.get_or_create(&labels);
+        self.monitor_failures.get_or_create(&labels).inc_by(0);
     }
 
     pub(crate) fn monitor_failed(&self, database: &str) {

@@ -6,11 +6,12 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, BytesMut};
 use session::{Answer, Ended, Out, Request, Session};
 use tokio::io::AsyncWrite;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
 
 use crate::backend_key::KeyWatch;
@@ -23,6 +24,8 @@ const UNSENT_BYTES_MAX: usize = 256 * 1024;
 /// What a session may have said to a client that does not read, before it is not listened to: more
 /// than [`UNSENT_BYTES_MAX`], so that a flood of the server does not silence the client.
 const REPLIES_BYTES_MAX: usize = 1024 * 1024;
+/// A statement from here on is read while somebody else serves this thread's other clients: that may take milliseconds.
+const LONG_TEXT_BYTES: usize = 16 * 1024;
 const READ_BYTES_MIN: usize = 4 * 1024;
 const READ_BYTES_MAX: usize = 128 * 1024;
 
@@ -40,6 +43,13 @@ pub enum End {
     SentAway,
 }
 
+/// What the process tells a session.
+enum News {
+    Phase(Phase),
+    /// The catalog holds no longer.
+    Lapse,
+}
+
 /// What the process does for a session that cannot go on alone.
 pub type Settle = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -55,6 +65,8 @@ struct Inbound {
     input: BytesMut,
     read_bytes: usize,
     ended: bool,
+    /// Nothing was there: we are woken when there is, and do not ask before.
+    asleep: bool,
 }
 
 impl Inbound {
@@ -63,16 +75,24 @@ impl Inbound {
             input: BytesMut::new(),
             read_bytes: READ_BYTES_MIN,
             ended: false,
+            asleep: false,
         }
     }
 
     /// Reads once. `Ready(0)`: the end.
     fn poll_read(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.asleep {
+            return Poll::Pending;
+        }
         if self.input.capacity() - self.input.len() < READ_BYTES_MIN {
             self.input.reserve(self.read_bytes);
         }
         let room = self.input.capacity() - self.input.len();
-        let result = std::task::ready!(poll_read_buf(socket, cx, &mut self.input))?;
+        let Poll::Ready(result) = poll_read_buf(socket, cx, &mut self.input) else {
+            self.asleep = true;
+            return Poll::Pending;
+        };
+        let result = result?;
         if result == room {
             self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
         }
@@ -174,11 +194,36 @@ impl<F: FnMut(Request) -> Settle> Relay<F> {
         self.phase = phase.now();
         let mut lapses = self.lapses.clone();
         loop {
-            tokio::select! {
-                biased;
-                end = poll_fn(|cx| self.poll(cx, &mut progress)) => return end,
-                now = phase.changed() => self.phase = now,
-                Ok(()) = lapses.changed() => {
+            let (seen_phase, seen_lapses) = (phase.clone(), lapses.clone());
+            let news = async {
+                tokio::select! {
+                    biased;
+                    now = phase.changed() => News::Phase(now),
+                    Ok(()) = lapses.changed() => News::Lapse,
+                }
+            };
+            let mut news = std::pin::pin!(news);
+            // Whoever has news wakes this task, once asked: asking again at each message costs more than
+            // a look whether there are any.
+            let mut asked: Option<Waker> = None;
+            let news = poll_fn(|cx| {
+                if let Poll::Ready(end) = self.poll(cx, &mut progress) {
+                    return Poll::Ready(Err(end));
+                }
+                let is_heard = |waker: &Waker| waker.will_wake(cx.waker());
+                if asked.as_ref().is_some_and(is_heard)
+                    && !seen_phase.has_changed()
+                    && !seen_lapses.has_changed().unwrap_or(true)
+                {
+                    return Poll::Pending;
+                }
+                asked = Some(cx.waker().clone());
+                news.as_mut().poll(cx).map(Ok)
+            });
+            match news.await {
+                Err(end) => return end,
+                Ok(News::Phase(now)) => self.phase = now,
+                Ok(News::Lapse) => {
                     if self.pin.is_held() && self.session.holds_plans() {
                         return End::SentAway;
                     }
@@ -188,30 +233,21 @@ impl<F: FnMut(Request) -> Settle> Relay<F> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, progress: &mut impl FnMut(&Self)) -> Poll<End> {
-        loop {
-            let before = self.moved;
-            let mut moved = false;
-            for step in [
-                Self::poll_answer,
-                Self::poll_write_client,
-                Self::poll_write_server,
-                Self::poll_read_server,
-                Self::poll_read_client,
-            ] {
-                match step(self, cx) {
-                    Ok(stepped) => moved |= stepped,
-                    Err(end) => {
-                        progress(self);
-                        return Poll::Ready(end);
-                    }
-                }
+        let before = self.moved;
+        self.from_client.asleep = false;
+        self.from_server.asleep = false;
+        let end = loop {
+            match self.turn(cx) {
+                Ok(true) => {}
+                Ok(false) => break None,
+                Err(end) => break Some(end),
             }
-            if before != self.moved {
-                progress(self);
-            }
-            if !moved {
-                break;
-            }
+        };
+        if before != self.moved || end.is_some() {
+            progress(self);
+        }
+        if let Some(end) = end {
+            return Poll::Ready(end);
         }
         if self.phase == Phase::Stopping || (self.phase >= self.leaves_at && self.is_quiet()) {
             return Poll::Ready(End::SentAway);
@@ -223,6 +259,16 @@ impl<F: FnMut(Request) -> Settle> Relay<F> {
             shrink(&mut self.out.to_server);
         }
         Poll::Pending
+    }
+
+    /// Everything once. True if something has moved.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let mut moved = self.poll_answer(cx)?;
+        moved |= self.poll_write_client(cx)?;
+        moved |= self.poll_write_server(cx)?;
+        moved |= self.poll_read_server(cx)?;
+        moved |= self.poll_read_client(cx)?;
+        Ok(moved)
     }
 
     fn is_quiet(&self) -> bool {
@@ -247,6 +293,9 @@ impl<F: FnMut(Request) -> Settle> Relay<F> {
     }
 
     fn poll_write_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        if self.out.to_client.is_empty() && !self.flush_client {
+            return Ok(false);
+        }
         let out = &mut self.out.to_client;
         poll_write(&mut self.client, out, &mut self.flush_client, cx).map_err(End::ClientLost)
     }
@@ -254,6 +303,9 @@ impl<F: FnMut(Request) -> Settle> Relay<F> {
     fn poll_write_server(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         if self.server_deaf {
             self.out.to_server.clear();
+            return Ok(false);
+        }
+        if self.out.to_server.is_empty() && !self.flush_server {
             return Ok(false);
         }
         let out = &mut self.out.to_server;
@@ -307,9 +359,13 @@ impl<F: FnMut(Request) -> Settle> Relay<F> {
                 Poll::Ready(Ok(count)) => self.moved.from_client += count as u64,
             }
         }
-        let result = self
-            .session
-            .on_client(&mut self.from_client.input, &mut self.out);
+        let (session, input) = (&mut self.session, &mut self.from_client.input);
+        let result =
+            if input.len() >= LONG_TEXT_BYTES && session.has_text_of(LONG_TEXT_BYTES, input) {
+                aside(|| session.on_client(input, &mut self.out))
+            } else {
+                session.on_client(input, &mut self.out)
+            };
         self.after_session(result)?;
         Ok(true)
     }
@@ -350,6 +406,14 @@ pub struct Parts {
     pub server: Socket,
     pub session: Session,
     pub out: Out,
+}
+
+/// Does what takes long without making the other clients of this thread wait.
+fn aside<R>(work: impl FnOnce() -> R) -> R {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }
 
 fn shrink(buffer: &mut BytesMut) {

@@ -1,5 +1,6 @@
 //! Listeners, what all clients share, and the way out.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
@@ -15,6 +16,7 @@ use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::phase::{Phase, PhaseSwitch, PhaseWatch};
 use crate::settings::Settings;
+use crate::threads::Threads;
 
 /// Connections that have not said yet what they want, beyond the limits for clients: cancel
 /// requests and probes must get in when all places are taken.
@@ -31,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) clients: Arc<Clients>,
     pub(crate) databases: Arc<Databases>,
     pub(crate) plans: PlanCache,
+    pub(crate) threads: Threads,
     connections: AtomicUsize,
     started: SystemTime,
     version: &'static str,
@@ -58,6 +61,8 @@ impl Shared {
 pub struct Fixed {
     pub keeper: Option<KeeperSettings>,
     pub plan_cache_bytes_max: u64,
+    /// Threads that relay.
+    pub threads: usize,
     pub version: &'static str,
 }
 
@@ -75,7 +80,11 @@ pub struct Bound {
 }
 
 impl Proxy {
-    pub fn new(settings: Settings, fixed: Fixed) -> Self {
+    /// To be called where everything but relaying shall run.
+    ///
+    /// # Errors
+    /// No threads can be started.
+    pub fn new(settings: Settings, fixed: Fixed) -> io::Result<Self> {
         let metrics = Arc::new(Metrics::new());
         let shared = Arc::new(Shared {
             settings: ArcSwap::from_pointee(settings),
@@ -83,14 +92,15 @@ impl Proxy {
             databases: Databases::new(fixed.keeper, Arc::clone(&metrics)),
             metrics,
             plans: PlanCache::new(fixed.plan_cache_bytes_max),
+            threads: Threads::start(fixed.threads)?,
             connections: AtomicUsize::new(0),
             started: SystemTime::now(),
             version: fixed.version,
         });
-        Self {
+        Ok(Self {
             shared,
             phase: PhaseSwitch::new(),
-        }
+        })
     }
 
     /// Replaces the settings for clients and databases that come from now on.
@@ -167,6 +177,10 @@ async fn accept(shared: Arc<Shared>, bound: Bound, phase: PhaseWatch) {
             accepted = bound.listener.accept() => accepted,
             () = closing.reached(closes_at) => return,
         };
+        let home = shared.threads.home();
+        let accepted = accepted.and_then(|(incoming, address)| {
+            incoming.move_to(home).map(|incoming| (incoming, address))
+        });
         let (incoming, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -176,31 +190,28 @@ async fn accept(shared: Arc<Shared>, bound: Bound, phase: PhaseWatch) {
             }
         };
         let limits = shared.settings().limits;
-        let places = limits.max_clients + limits.max_admin_clients + OPENING_MAX;
-        let Some(place) = Place::take(&shared, places) else {
+        let slots = limits.max_clients + limits.max_admin_clients + OPENING_MAX;
+        let Some(slot) = Slot::take(&shared, slots) else {
             shared.metrics.turned_away("too_many_connections");
             continue;
         };
         let (shared, phase, port) = (Arc::clone(&shared), phase.clone(), bound.port);
-        tokio::spawn(async move {
-            client::serve(shared, incoming, address, port, phase).await;
-            drop(place);
-        });
+        tokio::spawn(client::serve(shared, incoming, address, port, phase, slot));
     }
 }
 
 /// One of the connections that may be open at a time.
-struct Place(Arc<Shared>);
+pub(crate) struct Slot(Arc<Shared>);
 
-impl Place {
-    fn take(shared: &Arc<Shared>, places: usize) -> Option<Self> {
+impl Slot {
+    fn take(shared: &Arc<Shared>, slots: usize) -> Option<Self> {
         let before = shared.connections.fetch_add(1, Ordering::Relaxed);
-        let place = Self(Arc::clone(shared));
-        (before < places).then_some(place)
+        let slot = Self(Arc::clone(shared));
+        (before < slots).then_some(slot)
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }

@@ -12,6 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use crate::socket::{Socket, Stream, tune};
+use crate::threads::Home;
 
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
@@ -229,9 +230,14 @@ pub struct Unreachable(String);
 impl Upstream {
     /// Connects to the first place that answers.
     pub async fn dial(&self) -> Result<Dialled, Unreachable> {
+        self.dial_from(None).await
+    }
+
+    /// The same, with a socket that lives there.
+    pub(crate) async fn dial_from(&self, home: Option<&Home>) -> Result<Dialled, Unreachable> {
         let mut reasons = Vec::new();
         for place in &self.places {
-            match self.dial_place(place).await {
+            match self.dial_place(place, home).await {
                 Ok(dialled) => return Ok(dialled),
                 Err(reason) => reasons.push(reason),
             }
@@ -240,8 +246,12 @@ impl Upstream {
     }
 
     /// Connects to one place: cancel requests must reach the server that has the backend.
-    pub async fn dial_place(&self, place: &Place) -> Result<Dialled, String> {
-        match tokio::time::timeout(self.connect_timeout, self.connect(place)).await {
+    pub(crate) async fn dial_place(
+        &self,
+        place: &Place,
+        home: Option<&Home>,
+    ) -> Result<Dialled, String> {
+        match tokio::time::timeout(self.connect_timeout, self.connect(place, home)).await {
             Ok(Ok(dialled)) => Ok(dialled),
             Ok(Err(reason)) => Err(format!("{place}: {reason}")),
             Err(_) => Err(format!(
@@ -273,10 +283,13 @@ impl Upstream {
         Err(Unreachable(reasons.join("; ")))
     }
 
-    async fn connect(&self, place: &Place) -> Result<Dialled, String> {
+    async fn connect(&self, place: &Place, home: Option<&Home>) -> Result<Dialled, String> {
         let (host, mut tcp) = match place {
             Place::Unix(path) => {
-                let socket = UnixStream::connect(path).await.map_err(reason)?;
+                let mut socket = UnixStream::connect(path).await.map_err(reason)?;
+                if let Some(home) = home {
+                    socket = home.unix(socket).map_err(reason)?;
+                }
                 let socket: Socket = Box::new(socket);
                 return Ok(Dialled {
                     socket,
@@ -286,10 +299,13 @@ impl Upstream {
                 });
             }
             Place::Tcp { host, port } => {
-                let tcp = TcpStream::connect((host.as_str(), *port))
+                let mut tcp = TcpStream::connect((host.as_str(), *port))
                     .await
                     .map_err(reason)?;
                 tune(&tcp).map_err(reason)?;
+                if let Some(home) = home {
+                    tcp = home.tcp(tcp).map_err(reason)?;
+                }
                 (host, tcp)
             }
         };

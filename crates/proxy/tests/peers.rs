@@ -43,9 +43,10 @@ impl Stage {
         let fixed = Fixed {
             keeper: None,
             plan_cache_bytes_max: 1 << 20,
+            threads: 1,
             version: "test",
         };
-        let proxy = Proxy::new(settings, fixed);
+        let proxy = Proxy::new(settings, fixed).unwrap();
         let mut bound = Vec::new();
         for port in [Port::App, Port::Admin] {
             let address: ListenAddress = "127.0.0.1:0".parse().unwrap();

@@ -62,13 +62,14 @@ async fn stage(mode: ClientTlsMode) -> (String, TcpListener) {
     let fixed = Fixed {
         keeper: None,
         plan_cache_bytes_max: 1 << 20,
+        threads: 1,
         version: "test",
     };
     let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 0)
         .await
         .unwrap();
     let address = listener.local_address();
-    let proxy = Proxy::new(settings, fixed);
+    let proxy = Proxy::new(settings, fixed).unwrap();
     let bound = vec![Bound {
         port: Port::App,
         listener,

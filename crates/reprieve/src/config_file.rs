@@ -177,6 +177,32 @@ section! {
 }
 
 section! {
+    /// The guard on all tables and for all roles that holds where a DBA has set none (`GUARD` on the admin port, see
+    /// [admin.md](admin.md)). What is over it fails with SQLSTATE `RV001`.
+    Guards {
+        /// Rows that one statement may delete, cascades included; 0: any number.
+        max_rows: u64 = 0,
+        /// Percent of a table that one statement may delete; 100: all of it.
+        max_share: u64 = 100,
+        /// `refuse` or `allow` a DELETE without a condition, or with one that is always true.
+        no_where: String = "allow".into(),
+        /// `refuse` or `allow` TRUNCATE.
+        truncate: String = "allow".into(),
+        /// `refuse` or `allow` DROP TABLE. Needs event triggers.
+        drop: String = "allow".into(),
+    }
+}
+
+section! {
+    /// What is kept of each deletion.
+    Ledger {
+        /// `keep` or `mask` the literals of statements: masked, `WHERE id = 7` is kept as `WHERE id = ?`, and comments are left
+        /// out. For deletions from then on.
+        literals: String = "keep".into(),
+    }
+}
+
+section! {
     /// What is written to stderr.
     Log {
         /// `error`, `warn`, `info`, `debug`, `trace`, or directives as `info,proxy=debug`.
@@ -200,6 +226,9 @@ section! {
         drain_timeout_seconds: u64 = 30,
         /// Memory for rewritten statements, shared by all clients. Not changed by a reload.
         plan_cache_bytes: u64 = 64 * 1024 * 1024,
+        /// Threads that relay; 0: one for every two processors, the others being for those whom a proxy on the same machine
+        /// serves. Not changed by a reload.
+        threads: usize = 0,
     }
 }
 
@@ -214,6 +243,8 @@ pub struct Raw {
     pub tables: Tables,
     pub monitor: Monitor,
     pub webhook: Webhook,
+    pub guards: Guards,
+    pub ledger: Ledger,
     pub log: Log,
     pub limits: Limits,
 }
@@ -351,7 +382,7 @@ pub fn manual() -> String {
          wrong. SIGHUP reads everything again: what can change does, for clients that come from then on; if anything\n\
          is wrong, the old configuration stays and the log says why.\n",
     );
-    let sections: [(&str, &str, Vec<Key>); 9] = [
+    let sections: [(&str, &str, Vec<Key>); 11] = [
         ("listen", Listen::title(), Listen::keys()),
         ("upstream", Upstream::title(), Upstream::keys()),
         ("tls", Tls::title(), Tls::keys()),
@@ -359,6 +390,8 @@ pub fn manual() -> String {
         ("tables", Tables::title(), Tables::keys()),
         ("monitor", Monitor::title(), Monitor::keys()),
         ("webhook", Webhook::title(), Webhook::keys()),
+        ("guards", Guards::title(), Guards::keys()),
+        ("ledger", Ledger::title(), Ledger::keys()),
         ("log", Log::title(), Log::keys()),
         ("limits", Limits::title(), Limits::keys()),
     ];

@@ -48,9 +48,11 @@ impl Server {
         let fixed = Fixed {
             keeper: config.keeper_settings(),
             plan_cache_bytes_max: config.plan_cache_bytes,
+            threads: config.threads,
             version: env!("CARGO_PKG_VERSION"),
         };
-        let proxy = Proxy::new(config.settings.clone(), fixed);
+        let proxy = Proxy::new(config.settings.clone(), fixed)
+            .map_err(|error| format!("cannot start: {error}"))?;
         Ok(Self {
             proxy,
             app,

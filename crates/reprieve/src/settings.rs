@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use keeper::{FindingSeverity, KeeperConfig, MonitorLimits, OnDrop, Sidecar, TableSettings};
+use keeper::{
+    FindingSeverity, GuardSettings, KeeperConfig, MonitorLimits, OnDrop, Sidecar, TableSettings,
+};
 use proxy::{
     ClientTls, ClientTlsMode, KeeperSettings, Limits, ListenAddress, MonitorSettings, Settings,
     SslMode, Upstream, UpstreamUrl, Webhook, WebhookAddress,
@@ -31,6 +33,8 @@ pub struct Config {
     pub monitor: Option<MonitorSettings>,
     pub log: LogConfig,
     pub plan_cache_bytes: u64,
+    /// Those that relay.
+    pub threads: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +48,15 @@ pub struct LogConfig {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
+
+/// As asked for, or one for every two processors.
+fn threads(asked: usize) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    match asked {
+        0 => (processors / 2).max(1),
+        asked => asked,
+    }
+}
 
 impl Config {
     /// Reads and checks all sources.
@@ -83,10 +96,17 @@ impl Config {
                     let reason = "it is keep, refuse or allow";
                     blame.key("tables.on_drop", &raw.tables.on_drop, reason)
                 })?,
+                guards: guards(raw, &blame)?,
+                mask_literals: match raw.ledger.literals.as_str() {
+                    "mask" => true,
+                    "keep" => false,
+                    other => return Err(blame.key("ledger.literals", other, "it is keep or mask")),
+                },
             },
             monitor: monitor(raw, &blame)?,
             log: log(raw, &blame)?,
             plan_cache_bytes: raw.limits.plan_cache_bytes,
+            threads: threads(raw.limits.threads),
         })
     }
 
@@ -111,6 +131,24 @@ impl Config {
             ConfigError("keeper.url is \"none\": this subcommand needs a keeper".to_owned())
         })
     }
+}
+
+fn guards(raw: &Raw, blame: &Blame<'_>) -> Result<GuardSettings, ConfigError> {
+    let refuse = |key: &str, word: &str| match word {
+        "refuse" => Ok(true),
+        "allow" => Ok(false),
+        _ => Err(blame.key(key, word, "it is refuse or allow")),
+    };
+    if raw.guards.max_share == 0 {
+        return Err(blame.key("guards.max_share", "0", "it is a percentage, 1 to 100"));
+    }
+    Ok(GuardSettings {
+        max_rows: Some(raw.guards.max_rows).filter(|rows| *rows > 0),
+        max_share: Some(raw.guards.max_share).filter(|share| *share < 100),
+        refuse_no_where: refuse("guards.no_where", &raw.guards.no_where)?,
+        refuse_truncate: refuse("guards.truncate", &raw.guards.truncate)?,
+        refuse_drop: refuse("guards.drop", &raw.guards.drop)?,
+    })
 }
 
 /// Says where a value was written.

@@ -174,6 +174,13 @@ impl Edits {
     /// Notes the places in characters too, as [`original_position`](Self::original_position) wants
     /// them. Bytes that are not UTF-8 count as one character each.
     pub(crate) fn seal(&mut self, text: &[u8]) {
+        if text.is_ascii() && u32::try_from(text.len()).is_ok() {
+            for edit in &mut self.edits {
+                let (start, end) = (edit.start.min(text.len()), edit.end.min(text.len()));
+                edit.characters = start as u32..end as u32;
+            }
+            return;
+        }
         let mut byte = 0;
         let mut character = 0;
         let mut characters_until = |offset: usize| {
@@ -226,6 +233,9 @@ impl Edits {
 }
 
 fn count_characters(bytes: &[u8]) -> u32 {
+    if bytes.is_ascii() {
+        return u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    }
     let count = match std::str::from_utf8(bytes) {
         Ok(text) => text.chars().count(),
         Err(_) => bytes.len(),

@@ -215,9 +215,9 @@ impl<'t> Lexer<'t> {
             }
             _ => {}
         }
-        while is_identifier_part(self.peek(0)) {
-            self.at += 1;
-        }
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let part = |byte: &&u8| is_identifier_part(**byte);
+        self.at += rest.iter().take_while(part).count();
         Ok(Kind::Word)
     }
 
@@ -380,16 +380,42 @@ fn is_simple_string(kind: TokenKind) -> bool {
     )
 }
 
+/// What a byte may be part of, in bits.
+static CLASSES: [u8; 256] = classes();
+const SPACE: u8 = 1;
+const IDENTIFIER_START: u8 = 2;
+const IDENTIFIER_PART: u8 = 4;
+
+const fn classes() -> [u8; 256] {
+    let mut classes = [0; 256];
+    let mut at = 0;
+    while at < classes.len() {
+        let byte = at as u8;
+        let starts = byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80;
+        if matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c) {
+            classes[at] |= SPACE;
+        }
+        if starts {
+            classes[at] |= IDENTIFIER_START;
+        }
+        if starts || byte.is_ascii_digit() || byte == b'$' {
+            classes[at] |= IDENTIFIER_PART;
+        }
+        at += 1;
+    }
+    classes
+}
+
 fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
+    CLASSES[usize::from(byte)] & SPACE != 0
 }
 
 fn is_identifier_start(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
+    CLASSES[usize::from(byte)] & IDENTIFIER_START != 0
 }
 
 fn is_identifier_part(byte: u8) -> bool {
-    is_identifier_start(byte) || byte.is_ascii_digit() || byte == b'$'
+    CLASSES[usize::from(byte)] & IDENTIFIER_PART != 0
 }
 
 /// Where `delimiter`, which begins and ends with `$` and holds none between, occurs first.
@@ -477,6 +503,13 @@ impl<'t> Tokens<'t> {
         }
     }
 
+    /// The same, where most texts are short.
+    pub fn with_room(text: &'t [u8], standard_conforming_strings: bool) -> Self {
+        let mut none = Self::none(text, standard_conforming_strings);
+        none.tokens.reserve((text.len() / 4).clamp(8, 128));
+        none
+    }
+
     /// Makes room for another statement of the text.
     pub fn clear(&mut self) {
         self.tokens.clear();
@@ -487,13 +520,13 @@ impl<'t> Tokens<'t> {
     /// # Errors
     /// A Unicode escape cannot be read.
     pub fn push(&mut self, token: Token) -> Result<(), LexError> {
-        if let [.., unicode, uescape] = self.tokens[..]
+        if is_simple_string(token.kind)
+            && let [.., unicode, uescape] = self.tokens[..]
             && uescape.kind == TokenKind::Word
             && matches!(
                 unicode.kind,
                 TokenKind::UnicodeIdentifier | TokenKind::UnicodeString
             )
-            && is_simple_string(token.kind)
             && self.text[uescape.range()].eq_ignore_ascii_case(b"uescape")
         {
             let merged = Token {

@@ -105,14 +105,14 @@ const DOCUMENTED: &[Documented] = &[
     Documented {
         code: "R12",
         sqlstate: "0A000",
-        when: "One message changes what names mean (SET search_path, CREATE or ALTER of a table of that name) and then uses a soft-delete table.",
-        why: "The names of a message are looked up before any of it runs.",
+        when: "One message without BEGIN changes what names mean (SET search_path, CREATE or ALTER of a table of that name), uses a soft-delete table behind that, and has COMMIT, ROLLBACK or SAVEPOINT as well.",
+        why: "Such a message is sent in parts, one after the other; there it could not stay the transaction that it is.",
         instead: "Send the statements one by one; inside BEGIN and COMMIT they stay one transaction.",
     },
     Documented {
         code: "R13",
         sqlstate: "0A000",
-        when: "DDL gives a column of a soft-delete table the name of one that soft delete added, or drops that column IF EXISTS.",
+        when: "Where there are no event triggers, DDL gives a column of a soft-delete table the name of one that soft delete added, or drops that column IF EXISTS.",
         why: "The table has a column of that name, which the application cannot see.",
         instead: "Choose another name, or `ENABLE SOFT DELETE ON t MODE bin` on the admin port first: that mode adds no columns.",
     },

@@ -35,6 +35,8 @@ struct Concern<'t> {
     offset: usize,
     /// Start of an earlier statement of the text that may change what names mean here.
     after: Option<usize>,
+    /// Start of an earlier statement of the text that may end the marking of a table.
+    after_definition: Option<usize>,
     why: Why,
     /// Its tokens; `None` where so many went by before it was known to concern us that they were
     /// not kept.
@@ -88,9 +90,10 @@ pub fn scan<'t>(
         },
         head: Head::default(),
         unsettled: None,
+        defined: None,
         tokens: catalog
             .cloaks()
-            .then(|| Tokens::none(text, standard_conforming_strings)),
+            .then(|| Tokens::with_room(text, standard_conforming_strings)),
     };
     let mut lexer = Lexer::new(text, standard_conforming_strings);
     let outcome = loop {
@@ -115,6 +118,8 @@ struct Scanner<'t, 'c> {
     head: Head,
     /// The first statement that may change what the names behind it mean.
     unsettled: Option<usize>,
+    /// Start of the first statement that may end the marking of a table.
+    defined: Option<usize>,
     /// Those of the statement so far, while it is worth while to keep them.
     tokens: Option<Tokens<'t>>,
 }
@@ -177,6 +182,7 @@ impl<'t> Scanner<'t, '_> {
     fn may_name_ours(&self, token: Token) -> bool {
         let bytes = &self.text[token.range()];
         match token.kind {
+            TokenKind::Word if self.encoding == ClientEncoding::Utf8 => self.is_marked(bytes),
             TokenKind::Word if bytes.is_ascii() => self.is_marked(bytes),
             // The names we know are UTF-8: in another encoding these bytes cannot be compared.
             TokenKind::Word | TokenKind::QuotedIdentifier
@@ -192,7 +198,7 @@ impl<'t> Scanner<'t, '_> {
                 if inner.len() > NAME_BYTES_MAX || inner.contains(&b'"') {
                     return self.is_marked_slow(token);
                 }
-                std::str::from_utf8(inner).is_ok_and(|name| self.catalog.veils_name(name))
+                self.catalog.veils_bytes(inner)
             }
             // Its UESCAPE may follow.
             TokenKind::UnicodeIdentifier => true,
@@ -208,7 +214,7 @@ impl<'t> Scanner<'t, '_> {
         };
         folded.copy_from_slice(word);
         folded.make_ascii_lowercase();
-        std::str::from_utf8(folded).is_ok_and(|name| self.catalog.veils_name(name))
+        self.catalog.veils_bytes(folded)
     }
 
     fn is_marked_slow(&self, token: Token) -> bool {
@@ -244,6 +250,7 @@ impl<'t> Scanner<'t, '_> {
                 statement: self.found.statements.len(),
                 offset,
                 after: self.unsettled,
+                after_definition: self.defined,
                 why,
                 tokens: self.tokens.take(),
             });
@@ -258,6 +265,9 @@ impl<'t> Scanner<'t, '_> {
         }
         if unsettles.applies(head.first_name.is_some()) {
             self.unsettled.get_or_insert(range.start);
+        }
+        if head.may_end_marking(self.text) {
+            self.defined.get_or_insert(range.start);
         }
         self.found.statements.push(Statement {
             range,
@@ -333,6 +343,18 @@ impl<'t> Scanned<'t> {
             Why::System | Why::Constraints => false,
         };
         self.doubt.is_some() || self.concerns.iter().any(is_rows)
+    }
+
+    /// The first statement about rows of a marked table that follows a definition which may end the marking of one: what to
+    /// send is better decided when that is done. With it the refusal where nobody can wait for that.
+    pub fn behind_definition(&self) -> Option<(usize, Refusal)> {
+        self.concerns.iter().find_map(|concern| match concern.why {
+            Why::Rows | Why::Defines => {
+                let refusal = refusal::after_change(concern.offset, concern.after_definition?);
+                Some((concern.statement, refusal))
+            }
+            Why::Block | Why::System | Why::Constraints => None,
+        })
     }
 
     /// In order, empty ones left out. Replies are only known from the plan where there is a concern.

@@ -68,19 +68,30 @@ impl Shape {
         }
         let mut shape = Self {
             key: Vec::with_capacity(text.len()),
-            cuts: Vec::new(),
+            cuts: Vec::with_capacity(8),
         };
-        let mut at = 0;
+        // What lies between cuts is copied as a whole.
+        let (mut copied, mut at) = (0, 0);
         for token in tokens.iter() {
-            shape.space(text, at..token.start as usize)?;
-            at = token.end as usize;
-            match mark(token) {
-                Some(mark) => shape.cut(token.range(), mark),
-                None => shape.copy(text, token.range())?,
+            let range = token.range();
+            if let Some(comment) = comment(text, at..range.start)? {
+                shape.copy(text, copied..comment.start)?;
+                copied = comment.end;
+                shape.cut(comment, COMMENT);
+            }
+            at = range.end;
+            if let Some(mark) = mark(token) {
+                shape.copy(text, copied..range.start)?;
+                copied = range.end;
+                shape.cut(range, mark);
             }
         }
-        shape.space(text, at..text.len())?;
-        shape.cuts.shrink_to_fit();
+        if let Some(comment) = comment(text, at..text.len())? {
+            shape.copy(text, copied..comment.start)?;
+            copied = comment.end;
+            shape.cut(comment, COMMENT);
+        }
+        shape.copy(text, copied..text.len())?;
         (!shape.cuts.is_empty()).then_some(shape)
     }
 
@@ -94,28 +105,11 @@ impl Shape {
         self.cuts.iter().map(|cut| cut.start..cut.end)
     }
 
-    /// Space, semicolons and comments between tokens. What a comment says is not looked at anywhere; where it begins and
-    /// ends is.
-    fn space(&mut self, text: &[u8], range: Range<usize>) -> Option<()> {
-        let bytes = text.get(range.clone())?;
-        let is_space = |byte: &&u8| byte.is_ascii_whitespace() || **byte == b';';
-        if bytes.iter().all(|byte| is_space(&byte)) {
-            self.key.extend_from_slice(bytes);
-            return Some(());
-        }
-        let leading = bytes.iter().take_while(is_space).count();
-        let trailing = bytes.iter().rev().take_while(is_space).count();
-        let comment = range.start + leading..range.end - trailing;
-        self.copy(text, range.start..comment.start)?;
-        self.cut(comment.clone(), COMMENT);
-        self.copy(text, comment.end..range.end)
-    }
-
     fn copy(&mut self, text: &[u8], range: Range<usize>) -> Option<()> {
         let bytes = text.get(range)?;
-        let is_unmistakable = bytes.iter().all(|byte| *byte >= MARKS_END);
         self.key.extend_from_slice(bytes);
-        is_unmistakable.then_some(())
+        let least = bytes.iter().fold(u8::MAX, |least, byte| least.min(*byte));
+        (least >= MARKS_END).then_some(())
     }
 
     fn cut(&mut self, range: Range<usize>, mark: u8) {
@@ -147,6 +141,18 @@ impl Shape {
             None => place,
         }
     }
+}
+
+/// What lies between two tokens without the space and the semicolons around it, if that is anything: comments. What they
+/// say is not looked at anywhere; where they begin and end is.
+fn comment(text: &[u8], between: Range<usize>) -> Option<Option<Range<usize>>> {
+    let bytes = text.get(between.clone())?;
+    let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == b';';
+    let Some(leading) = bytes.iter().position(|byte| !is_space(byte)) else {
+        return Some(None);
+    };
+    let trailing = bytes.iter().rev().take_while(|byte| is_space(byte)).count();
+    Some(Some(between.start + leading..between.end - trailing))
 }
 
 /// Literals of different kinds are read differently.
@@ -214,6 +220,13 @@ impl Template {
                 edit.place,
             )
         });
+        let Plan {
+            edits: _,
+            statements: _,
+            generation,
+            depends_on_scope,
+            names_row_types,
+        } = self.plan;
         Plan {
             edits: Edits::sealed(edits.collect(), text),
             statements: vec![Statement {
@@ -221,7 +234,9 @@ impl Template {
                 reply: self.reply(),
                 effect: Effect::None,
             }],
-            ..self.plan.clone()
+            generation,
+            depends_on_scope,
+            names_row_types,
         }
     }
 

@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, OnceLock};
 
-use catalog::{Generation, SearchPath};
+use catalog::Generation;
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
 use rewrite::{ClientEncoding, Effect, Plan, Refusal, Shape, Template};
+
+use crate::scope::Path;
 
 /// One text, read: what is sent in its place and how replies to it are translated.
 #[derive(Debug)]
@@ -76,7 +78,7 @@ pub(crate) type Verdict = Result<Arc<Planned>, Arc<Refusal>>;
 struct Key {
     text: Box<[u8]>,
     generation: Generation,
-    path: Arc<SearchPath>,
+    path: Path,
     flags: Flags,
 }
 
@@ -92,7 +94,7 @@ pub(crate) struct Flags {
 pub(crate) struct Question<'a> {
     pub text: &'a [u8],
     pub generation: Generation,
-    pub path: &'a Arc<SearchPath>,
+    pub path: &'a Path,
     pub flags: Flags,
 }
 
@@ -101,7 +103,7 @@ impl Question<'_> {
         Key {
             text: self.text.into(),
             generation: self.generation,
-            path: Arc::clone(self.path),
+            path: self.path.clone(),
             flags: self.flags,
         }
     }
@@ -112,7 +114,7 @@ impl Equivalent<Key> for Question<'_> {
         self.text == &*key.text
             && self.generation == key.generation
             && self.flags == key.flags
-            && (Arc::ptr_eq(self.path, &key.path) || **self.path == *key.path)
+            && *self.path == key.path
     }
 }
 

@@ -12,7 +12,7 @@ use wire::{HEADER_BYTES, Header, Malformed, Sender, build};
 
 use crate::betrayals::find;
 use crate::cache::Planned;
-use crate::judge::{Judgement, Plain};
+use crate::judge::{Judgement, Plain, Refused};
 use crate::queue::{Entry, Kind};
 use crate::session::{Ended, Hold, Out, Phase, Rest, Session, Wish, pass, violation};
 use crate::statements::{Prepared, Undo};
@@ -51,6 +51,26 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// True if a statement of at least that many bytes is whole in the input: reading it takes its time.
+    pub fn has_text_of(&self, bytes: usize, input: &[u8]) -> bool {
+        let mut at = match self.client_rest {
+            Rest::None => 0,
+            Rest::Pass(count) | Rest::Drop(count) => count,
+        };
+        let is_served = self.phase == Phase::Ready && !self.copy_in;
+        while is_served
+            && let Some(rest) = input.get(at..)
+            && let Ok(Some(header)) = Header::peek(rest, Sender::Frontend)
+            && header.frame() <= rest.len()
+        {
+            if matches!(header.tag, b'Q' | b'P') && header.frame() >= bytes {
+                return true;
+            }
+            at += header.frame();
+        }
+        false
     }
 
     /// Passwords pass, everything else waits: a statement must not slip by unread.
@@ -264,7 +284,7 @@ impl Session {
         Step::Done
     }
 
-    fn on_query(
+    pub(crate) fn on_query(
         &mut self,
         header: Header,
         input: &mut BytesMut,
@@ -285,10 +305,25 @@ impl Session {
                 Judgement::Refused(refusals::too_long(header.body, self.statement_bytes_max).into())
             }
         };
-        let entry = Entry::new(Kind::Query);
+        let entry = Entry::new(Kind::Query).before(self.sent_before());
         match judgement {
             Judgement::Wait => return Ok(Step::Stay),
             Judgement::Again => return Ok(Step::Done),
+            Judgement::Refused(Refused {
+                cut: Some((cut, statements)),
+                ..
+            }) => {
+                if !self.is_drained() {
+                    self.drain(Wish::LookAgain, out)?;
+                    return Ok(if self.reads_client() {
+                        Step::Done
+                    } else {
+                        Step::Stay
+                    });
+                }
+                self.send_in_parts(&cut, statements, header, input, out)?;
+                return Ok(Step::Done);
+            }
             Judgement::Refused(refusal) => {
                 self.host.observe(Observation::Statement);
                 self.refuse(Kind::Query, refusal, header, input, out);
@@ -553,12 +588,13 @@ impl Session {
     /// Is the statement of that name still what the client meant? If its plan is out of date and a
     /// new one differs, it is parsed again under its name.
     fn freshen(&mut self, name: &[u8], out: &mut Out) -> Result<Judgement, Ended> {
-        let Some(prepared) = self.statements.get(name).cloned() else {
-            return Ok(Judgement::Untouched(None));
+        let prepared = match self.statements.get(name) {
+            None => return Ok(Judgement::Untouched(None)),
+            Some(prepared) if self.is_fresh(prepared) => {
+                return Ok(Judgement::Untouched(prepared.planned.clone()));
+            }
+            Some(prepared) => Arc::clone(prepared),
         };
-        if self.is_fresh(&prepared) {
-            return Ok(Judgement::Untouched(prepared.planned.clone()));
-        }
         let Some(text) = prepared.text.as_deref() else {
             return Ok(Judgement::Untouched(None));
         };

@@ -31,6 +31,12 @@ pub(crate) enum Purpose {
     Prepare,
     /// SET CONSTRAINTS once more, for checks that its own message made.
     Constraints,
+    /// Would the server read a text of several statements?
+    Syntax,
+    /// BEGIN, COMMIT and ROLLBACK around a message that is sent in parts.
+    Open,
+    Commit,
+    Abandon,
 }
 
 /// A statement that is prepared anew.
@@ -51,7 +57,10 @@ impl Purpose {
             Self::Viewer => "SELECT reprieve.may_show_v1()",
             Self::Follow => "SELECT reprieve.after_ddl_v1()",
             // Sent with texts of their own.
-            Self::Prepare | Self::Constraints => "",
+            Self::Prepare | Self::Constraints | Self::Syntax => "",
+            Self::Open => "BEGIN",
+            Self::Commit => "COMMIT",
+            Self::Abandon => "ROLLBACK",
         }
     }
 }
@@ -74,6 +83,15 @@ impl Session {
         let sent = run(&mut out.to_server, purpose.sql().as_bytes());
         debug_assert!(sent.is_ok(), "messages of a known size");
         self.await_injection(purpose, synced, None, out);
+    }
+
+    /// Shows a text to the server, which does not run it.
+    pub(crate) fn inject_text(&mut self, purpose: Purpose, text: &[u8], out: &mut Out) {
+        let to = &mut out.to_server;
+        let sent = build::parse_raw(to, PROBE.as_bytes(), text, &[0, 0])
+            .and_then(|()| build::close(to, Target::Statement, PROBE));
+        debug_assert!(sent.is_ok(), "a text that came in a message");
+        self.await_injection(purpose, true, None, out);
     }
 
     /// Replaces a statement of SQL PREPARE. Neither of the two is undone by a rollback.
@@ -187,6 +205,19 @@ impl Session {
                     out.to_client.unsplit(error);
                 }
                 self.release_ready(out);
+                Ok(())
+            }
+            Purpose::Syntax => {
+                self.syntax_checked(injection, out);
+                Ok(())
+            }
+            Purpose::Open => {
+                self.opened(injection, out);
+                Ok(())
+            }
+            Purpose::Commit | Purpose::Abandon => {
+                let commits = injection.purpose == Purpose::Commit;
+                self.closed(injection, commits, out);
                 Ok(())
             }
         }
@@ -366,6 +397,10 @@ pub(crate) fn waits_for_us(catalog: &Catalog) -> bool {
 }
 
 impl Injection {
+    pub fn into_error(self) -> Option<BytesMut> {
+        self.error
+    }
+
     /// Counts CloseComplete messages: true at the last.
     fn is_closed(&mut self) -> bool {
         self.closing = self.closing.saturating_sub(1);

@@ -13,7 +13,8 @@ use wire::backend::TransactionStatus;
 use wire::build::TooLong;
 
 use crate::cache::{Flags, Planned};
-use crate::reading::{self, Reading};
+use crate::parts;
+use crate::reading::{self, Known, Reading};
 use crate::session::{Ended, Out, Session, Wish};
 use crate::statements::Prepared;
 use crate::{
@@ -40,6 +41,8 @@ pub(crate) struct Refused {
     pub refusal: Arc<Refusal>,
     /// The server is asked first whether it would take the statement at all.
     pub attempt: Option<Attempt>,
+    /// A Query need not be refused, if it is sent in two parts, and of how many statements it is.
+    pub cut: Option<(Cut, usize)>,
 }
 
 /// A statement that the server parses and analyses, but does not run, before we refuse it.
@@ -51,11 +54,23 @@ pub(crate) struct Attempt {
     pub names_differ: bool,
 }
 
+/// Where a Query of several statements can be cut, so that what is refused can be read by what is known then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// Byte at which the rest begins.
+    pub at: usize,
+    /// Its first statement.
+    pub index: usize,
+    /// BEGIN and COMMIT of ours must be put around the whole.
+    pub wraps: bool,
+}
+
 impl From<Arc<Refusal>> for Refused {
     fn from(refusal: Arc<Refusal>) -> Self {
         Self {
             refusal,
             attempt: None,
+            cut: None,
         }
     }
 }
@@ -104,12 +119,12 @@ impl Session {
 
     pub(crate) fn is_fresh(&self, prepared: &Prepared) -> bool {
         // Without a catalog nothing is known to be fresh.
-        let is_served = matches!(
-            self.catalog(),
-            CatalogState::Ready(_) | CatalogState::NotInstalled
-        );
-        is_served
-            && prepared.generation == self.generation()
+        let generation = match self.catalog() {
+            CatalogState::Ready(catalog) => catalog.generation(),
+            CatalogState::NotInstalled => Generation::default(),
+            CatalogState::Loading | CatalogState::Unavailable(_) => return false,
+        };
+        prepared.generation == generation
             && prepared.scope.is_none_or(|version| {
                 self.scope.known().is_some() && self.scope.version() == version
             })
@@ -146,12 +161,16 @@ impl Session {
             encoding: self.scope.encoding,
             admin: self.port == Port::Admin,
         };
-        if let Some(planned) = self.planned_before(text, &catalog, flags) {
-            return Ok(match planned.sent {
-                Some(_) => Judgement::Changed(planned),
-                None => Judgement::Untouched(Some(planned)),
-            });
-        }
+        let is_new = match self.planned_before(text, &catalog, flags) {
+            Known::Planned(planned) => {
+                return Ok(match planned.sent {
+                    Some(_) => Judgement::Changed(planned),
+                    None => Judgement::Untouched(Some(planned)),
+                });
+            }
+            Known::Unread => false,
+            Known::New => true,
+        };
         let reading = Reading::new(text, &catalog, flags);
         if let Some(refused) = self.forged_setting(&reading) {
             return Ok(Judgement::Refused(refused));
@@ -164,6 +183,7 @@ impl Session {
                     return Ok(Judgement::Refused(Refused {
                         attempt: reading.attempt(&refusal),
                         refusal,
+                        cut: None,
                     }));
                 }
                 None => return self.wait_for(Wish::LearnViewer, out),
@@ -174,7 +194,7 @@ impl Session {
             Port::App if !reading.scanned.concerns_us() => {
                 Ok(Judgement::Untouched(reading.untouched(&catalog)))
             }
-            Port::App => self.judge_ours(&reading, &catalog, out),
+            Port::App => self.judge_ours(&reading, &catalog, is_new, out),
         }
     }
 
@@ -189,6 +209,7 @@ impl Session {
         Some(Refused {
             attempt: reading.attempt(&refusal),
             refusal,
+            cut: None,
         })
     }
 
@@ -202,13 +223,14 @@ impl Session {
     }
 
     /// The plan of a text that was seen before, without reading it again.
-    fn planned_before(&self, text: &[u8], catalog: &Catalog, flags: Flags) -> Option<Arc<Planned>> {
+    fn planned_before(&self, text: &[u8], catalog: &Catalog, flags: Flags) -> Known {
         let is_plain = self.port == Port::App && self.status != TransactionStatus::Failed;
-        if !is_plain || !catalog.cloaks() {
-            return None;
+        match self.scope.known() {
+            Some(path) if is_plain && catalog.cloaks() => {
+                reading::known(text, catalog, path, flags, &*self.host)
+            }
+            _ => Known::Unread,
         }
-        let path = self.scope.known()?;
-        reading::known(text, catalog, path, flags, &*self.host)
     }
 
     /// A text that names a marked table, or a system relation in which things of ours stand.
@@ -216,11 +238,21 @@ impl Session {
         &mut self,
         reading: &Reading<'_>,
         catalog: &Arc<Catalog>,
+        is_new: bool,
         out: &mut Out,
     ) -> Result<Judgement, Ended> {
         let is_failed = self.status == TransactionStatus::Failed;
         if is_failed && !self.is_drained() {
             return self.wait_for(Wish::LookAgain, out);
+        }
+        if let Some((index, refusal)) = reading.scanned.behind_definition()
+            && let Some(cut) = self.cut(reading, Some(index))
+        {
+            return Ok(Judgement::Refused(Refused {
+                attempt: reading.attempt(&refusal),
+                refusal: Arc::new(refusal),
+                cut: Some(cut),
+            }));
         }
         let goes_on = reading.ends_transaction_within();
         // Behind the end of a transaction names may mean something else than now, and in a failed
@@ -230,9 +262,10 @@ impl Session {
             if !reading.scanned.must_be_read() {
                 return Ok(Judgement::Untouched(reading.untouched(catalog)));
             }
-            return Ok(Judgement::Refused(
-                refusals::behind_transaction_end().into(),
-            ));
+            return Ok(Judgement::Refused(Refused {
+                cut: self.cut(reading, reading.behind_transaction_end()),
+                ..refusals::behind_transaction_end().into()
+            }));
         }
         if is_failed && !goes_on {
             // It cannot run: the server answers 25P02, as it should.
@@ -241,14 +274,21 @@ impl Session {
         let Some(path) = self.scope.known().cloned() else {
             return self.wait_for(Wish::LearnScope, out);
         };
-        Ok(match reading.plan(catalog, &path, &*self.host) {
+        Ok(match reading.plan(catalog, &path, is_new, &*self.host) {
             Err(refusal) => Judgement::Refused(Refused {
                 attempt: reading.attempt(&refusal),
+                cut: self.cut(reading, reading.behind_change(&refusal)),
                 refusal,
             }),
             Ok(planned) if planned.sent.is_some() => Judgement::Changed(planned),
             Ok(planned) => Judgement::Untouched(Some(planned)),
         })
+    }
+
+    /// Where a text may be cut in front of its statement `wanted`, or of an earlier one.
+    fn cut(&self, reading: &Reading<'_>, wanted: Option<usize>) -> Option<(Cut, usize)> {
+        let cut = parts::cut(reading, wanted?, self.status).filter(|_| !self.unsynced)?;
+        Some((cut, reading.scanned.statements().len()))
     }
 
     pub(crate) fn wait_for(&mut self, wish: Wish, out: &mut Out) -> Result<Judgement, Ended> {
@@ -298,6 +338,10 @@ impl Session {
 
     /// The parameter types that a client declares, as the server shall read them.
     pub(crate) fn meant_types<'t>(&mut self, types: &'t [u8]) -> Cow<'t, [u8]> {
+        const NONE_BYTES: usize = 2;
+        if types.len() <= NONE_BYTES {
+            return Cow::Borrowed(types);
+        }
         let CatalogState::Ready(catalog) = self.catalog() else {
             return Cow::Borrowed(types);
         };
@@ -342,7 +386,7 @@ impl Session {
             encoding: self.scope.encoding,
             admin: false,
         };
-        let planned = Reading::new(text, &catalog, flags).plan(&catalog, path, &*self.host);
+        let planned = Reading::new(text, &catalog, flags).plan(&catalog, path, false, &*self.host);
         planned.ok().filter(|planned| planned.sent.is_some())
     }
 

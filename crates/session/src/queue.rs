@@ -57,6 +57,8 @@ pub(crate) struct Entry {
     pub answered: bool,
     /// The client sent CopyDone or CopyFail after this.
     pub copy_ended: bool,
+    /// Characters of the client's text in front of what was sent of it.
+    pub before: usize,
 }
 
 impl Entry {
@@ -73,6 +75,7 @@ impl Entry {
             ours: false,
             answered: false,
             copy_ended: false,
+            before: 0,
         }
     }
 
@@ -83,6 +86,11 @@ impl Entry {
 
     pub fn undo(mut self, undo: Undo) -> Self {
         self.undo = Some(undo);
+        self
+    }
+
+    pub fn before(mut self, characters: usize) -> Self {
+        self.before = characters;
         self
     }
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use catalog::{Catalog, SearchPath};
+use catalog::Catalog;
 use rewrite::{Effect, Refusal, Reply, Scanned, Scope, Shape, Statement};
 
 use crate::cache::{Flags, Planned, Question, Verdict};
 use crate::judge::Attempt;
+use crate::scope::Path;
 use crate::{Host, Observation, refusals};
 
 /// Refusals of the rewriter by their numbers.
@@ -20,26 +21,45 @@ pub(crate) struct Reading<'t> {
     pub scanned: Scanned<'t>,
 }
 
+/// What the cache says of a text, unread.
+#[derive(Debug)]
+pub(crate) enum Known {
+    Planned(Arc<Planned>),
+    /// It must be read all the same.
+    Unread,
+    /// Nothing: it need not be asked again.
+    New,
+}
+
 /// The plan from the cache, if the text does not go on behind the end of a transaction.
 pub(crate) fn known(
     text: &[u8],
     catalog: &Catalog,
-    path: &Arc<SearchPath>,
+    path: &Path,
     flags: Flags,
     host: &dyn Host,
-) -> Option<Arc<Planned>> {
+) -> Known {
     let question = Question {
         text,
         generation: catalog.generation(),
         path,
         flags,
     };
-    let planned = host.plans().get(&question)?.ok()?;
-    if ends_transaction_within(&planned.plan.statements) {
-        return None;
+    match host.plans().get(&question) {
+        None => Known::New,
+        Some(Err(_)) => Known::Unread,
+        Some(Ok(planned)) if is_cut_perhaps(&planned.plan.statements) => Known::Unread,
+        Some(Ok(planned)) => {
+            host.observe(Observation::PlanCacheHit);
+            Known::Planned(planned)
+        }
     }
-    host.observe(Observation::PlanCacheHit);
-    Some(planned)
+}
+
+/// True for texts of several statements that may have to be sent in parts.
+fn is_cut_perhaps(statements: &[Statement]) -> bool {
+    let defines = |statement: &Statement| statement.effect == Effect::Ddl;
+    ends_transaction_within(statements) || statements.len() > 1 && statements.iter().any(defines)
 }
 
 fn ends_transaction_within(statements: &[Statement]) -> bool {
@@ -82,6 +102,23 @@ impl<'t> Reading<'t> {
         ends_transaction_within(self.scanned.statements())
     }
 
+    /// The statement behind the first one that ends a transaction.
+    pub fn behind_transaction_end(&self) -> Option<usize> {
+        let statements = self.scanned.statements();
+        let ends =
+            |statement: &Statement| matches!(statement.effect, Effect::End | Effect::RollbackTo);
+        statements.iter().position(ends).map(|index| index + 1)
+    }
+
+    /// The statement that was refused because an earlier one may change what its names mean.
+    pub fn behind_change(&self, refusal: &Refusal) -> Option<usize> {
+        let offset = refusal.offset.filter(|_| refusal.code == BEHIND_CHANGE)?;
+        self.scanned
+            .statements()
+            .iter()
+            .rposition(|statement| statement.range.start <= offset)
+    }
+
     /// What the server is asked before a statement of this text is refused. `None`: the text cannot
     /// be cut into statements as the server does, or nobody knows which one it is.
     pub fn attempt(&self, refusal: &Refusal) -> Option<Attempt> {
@@ -121,15 +158,15 @@ impl<'t> Reading<'t> {
         })
     }
 
-    /// The plan, from the cache where one is.
-    pub fn plan(&self, catalog: &Catalog, path: &Arc<SearchPath>, host: &dyn Host) -> Verdict {
+    /// The plan, from the cache where one is; by `is_new` there is none by the text.
+    pub fn plan(&self, catalog: &Catalog, path: &Path, is_new: bool, host: &dyn Host) -> Verdict {
         let question = Question {
             text: self.text,
             generation: catalog.generation(),
             path,
             flags: self.flags,
         };
-        if let Some(verdict) = host.plans().get(&question) {
+        if let Some(verdict) = (!is_new).then(|| host.plans().get(&question)).flatten() {
             host.observe(Observation::PlanCacheHit);
             return verdict;
         }

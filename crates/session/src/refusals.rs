@@ -47,8 +47,8 @@ const DOCUMENTED: &[Documented] = &[
     Documented {
         code: "W5",
         sqlstate: "0A000",
-        when: "One message ends a transaction that changed settings or the schema, and then uses a soft-delete table.",
-        why: "What its name means behind the end is not known before the message runs.",
+        when: "In a failed transaction, one message ends a transaction that changed settings or the schema, and then uses a soft-delete table.",
+        why: "What its name means behind the end is not known before the message runs. Outside of failed transactions it is sent in parts.",
         instead: "Send the statements separately.",
     },
     Documented {
@@ -70,7 +70,7 @@ const DOCUMENTED: &[Documented] = &[
         sqlstate: "42501",
         when: "A statement or a startup option sets a setting `reprieve.*` that is the keeper's.",
         why: "The keeper keeps its books of the open deletion in them.",
-        instead: "Applications set `reprieve.actor`, `reprieve.reason`, `reprieve.show` and `reprieve.truncate`.",
+        instead: "Applications set `reprieve.actor`, `reprieve.reason`, `reprieve.max_rows`, `reprieve.show` and `reprieve.truncate`.",
     },
     Documented {
         code: "W9",
@@ -180,8 +180,7 @@ pub(crate) fn behind_transaction_end() -> Arc<Refusal> {
     ))
 }
 
-pub(crate) const SETTINGS_HINT: &str =
-    "Applications may set reprieve.actor, reprieve.reason, reprieve.show and reprieve.truncate.";
+pub(crate) const SETTINGS_HINT: &str = "Applications may set reprieve.actor, reprieve.reason, reprieve.max_rows, reprieve.show and reprieve.truncate.";
 
 pub(crate) fn forged_message(name: &str) -> String {
     format!("permission denied to set parameter \"{name}\"")

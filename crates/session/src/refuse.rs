@@ -85,7 +85,11 @@ impl Session {
         input: &mut BytesMut,
         out: &mut Out,
     ) {
-        let Refused { refusal, attempt } = refused.into();
+        let Refused {
+            refusal,
+            attempt,
+            cut: _,
+        } = refused.into();
         let body = input.get(HEADER_BYTES..header.frame()).unwrap_or_default();
         let text = text(header.tag, body);
         let fails = Entry {
@@ -94,7 +98,8 @@ impl Session {
                 .and_then(|((text, _), offset)| text.get(..offset))
                 .and_then(|before| u32::try_from(characters(before) + 1).ok()),
             ..Entry::refused(Kind::Parse, refusal)
-        };
+        }
+        .before(self.sent_before());
         let is_query = kind == Kind::Query;
         let is_tried = match (attempt, text) {
             (Some(attempt), Some((text, types))) => {
@@ -163,6 +168,7 @@ impl Session {
             }),
             refusal: fails.refusal.clone(),
             refused_at: fails.refused_at,
+            before: fails.before,
             ..Entry::new(Kind::Parse).ours()
         });
         self.queue.push(Entry::new(Kind::Close).ours());

@@ -1,6 +1,8 @@
 //! What names and strings mean in this connection right now, as far as it is known.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use catalog::{SearchPath, Show};
@@ -20,9 +22,57 @@ struct Document {
     show: Show,
 }
 
+/// A search path as part of the plan cache's keys.
+#[derive(Debug, Clone)]
+pub(crate) struct Path {
+    path: Arc<SearchPath>,
+    /// Of the path: a look into the cache does not read all names of it.
+    fingerprint: u64,
+}
+
+impl Path {
+    pub fn new(path: SearchPath) -> Self {
+        let mut hasher = DefaultHasher::new();
+        path.hash(&mut hasher);
+        Self {
+            path: Arc::new(path),
+            fingerprint: hasher.finish(),
+        }
+    }
+}
+
+impl Default for Path {
+    fn default() -> Self {
+        Self::new(SearchPath::default())
+    }
+}
+
+impl Deref for Path {
+    type Target = SearchPath;
+
+    fn deref(&self) -> &SearchPath {
+        &self.path
+    }
+}
+
+impl PartialEq for Path {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same = Arc::ptr_eq(&self.path, &other.path);
+        is_same || (self.fingerprint == other.fingerprint && self.path == other.path)
+    }
+}
+
+impl Eq for Path {}
+
+impl Hash for Path {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.fingerprint.hash(state);
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct ScopeTracker {
-    path: Arc<SearchPath>,
+    path: Path,
     /// False: ask the server before a name is resolved.
     known: bool,
     /// Changes with the path: a plan made under another number is to be made again.
@@ -38,7 +88,7 @@ pub(crate) struct ScopeTracker {
 impl Default for ScopeTracker {
     fn default() -> Self {
         Self {
-            path: Arc::default(),
+            path: Path::default(),
             known: false,
             version: 0,
             touched: false,
@@ -51,7 +101,7 @@ impl Default for ScopeTracker {
 
 impl ScopeTracker {
     /// The path, if it is known.
-    pub fn known(&self) -> Option<&Arc<SearchPath>> {
+    pub fn known(&self) -> Option<&Path> {
         self.known.then_some(&self.path)
     }
 
@@ -95,7 +145,7 @@ impl ScopeTracker {
             show,
         };
         if *self.path != new {
-            self.path = Arc::new(new);
+            self.path = Path::new(new);
             self.version += 1;
         }
         self.known = true;

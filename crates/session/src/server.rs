@@ -51,6 +51,7 @@ impl Session {
         }
         if self.is_drained() {
             self.on_drained(out)?;
+            self.advance_parts(out)?;
             if self.leaving && !self.is_injecting() {
                 return Err(Ended::ClientLeft);
             }
@@ -71,6 +72,11 @@ impl Session {
                 break;
             };
             let there = input.len() - run;
+            // Rows are most of what comes, and nobody looks at them.
+            if header.tag == b'D' && there >= header.frame() && !self.is_injecting() {
+                run += header.frame();
+                continue;
+            }
             let is_read = self.reads_whole(header);
             if is_read && there < header.frame() {
                 break;
@@ -160,11 +166,12 @@ impl Session {
         if self.phase == Phase::Authenticating {
             return Ok(Fate::Pass);
         }
-        let unexpected = garbled(Malformed::Unexpected(header.tag));
+        // Rows, COPY data, notifications.
+        if let b'D' | b'd' | b'A' | b'N' | b'S' = header.tag {
+            return Ok(Fate::Pass);
+        }
         let head = self.queue.head().map(|entry| entry.kind);
         match (header.tag, head) {
-            // Rows, COPY data, notifications.
-            (b'D' | b'd' | b'A' | b'N' | b'S', _) => Ok(Fate::Pass),
             (b'T', Some(Kind::Query | Kind::Execute)) => Ok(Fate::Pass),
             (b'c' | b'H', Some(Kind::Query | Kind::Execute)) => Ok(Fate::Pass),
             (b't', Some(Kind::Describe)) | (b'V', Some(Kind::Call)) => Ok(Fate::Pass),
@@ -188,7 +195,7 @@ impl Session {
                 self.fail_head();
                 Ok(Fate::Pass)
             }
-            _ => Err(unexpected),
+            _ => Err(garbled(Malformed::Unexpected(header.tag))),
         }
     }
 
@@ -297,16 +304,21 @@ impl Session {
         let rows = tag
             .strip_prefix(b"UPDATE ")
             .filter(|_| reply == Reply::Delete);
-        let Some(rows) = rows else {
+        let is_kept = kind == Kind::Query && self.keeps_complete(index + 1);
+        if rows.is_none() && !is_kept {
             return Ok(Fate::Pass);
-        };
+        }
         // Drivers compare the tag to count lost updates.
+        let shown = rows.map(|rows| [b"DELETE ", rows].concat());
         let mut frame = BytesMut::new();
-        let built = build::command_complete(&mut frame, &[b"DELETE ", rows].concat());
-        Ok(if built.is_ok() {
-            Fate::Replaced(frame)
-        } else {
-            Fate::Pass
+        let built = build::command_complete(&mut frame, shown.as_deref().unwrap_or(tag));
+        Ok(match built {
+            Ok(()) if is_kept => {
+                self.keep_complete(frame);
+                Fate::Drop
+            }
+            Ok(()) => Fate::Replaced(frame),
+            Err(_) => Fate::Pass,
         })
     }
 
@@ -341,6 +353,8 @@ impl Session {
             Some(_) => self.translate(&mut fields),
             None => false,
         };
+        let before = self.queue.head().map_or(0, |entry| entry.before);
+        let changed = shift_position(&mut fields, before) || changed;
         self.fail_head();
         if !changed {
             return Ok(Fate::Pass);
@@ -387,7 +401,7 @@ impl Session {
     }
 
     /// Makes a message of the server one about the client's own text. False if it is already.
-    fn translate(&mut self, fields: &mut Fields<'_>) -> bool {
+    pub(crate) fn translate(&mut self, fields: &mut Fields<'_>) -> bool {
         if !self.is_installed() {
             return false;
         }
@@ -396,7 +410,7 @@ impl Session {
             betrayals::drop_context(fields);
             if let CatalogState::Ready(catalog) = self.catalog() {
                 failing_row::hide_columns(fields, &catalog);
-                row_types::name_tables(fields, &catalog, self.scope.known().map(Arc::as_ref));
+                row_types::name_tables(fields, &catalog, self.scope.known().map(|path| &**path));
             }
         }
         let head = self
@@ -424,6 +438,7 @@ impl Session {
     /// The message at the head has failed.
     fn fail_head(&mut self) {
         self.copy_in = false;
+        self.fail_parts();
         let Some(head) = self.queue.head() else {
             return;
         };
@@ -467,18 +482,25 @@ impl Session {
             self.scope.settle();
             self.statements.close_all_if(self.queue.is_empty());
         }
-        if self.port_follows() && self.queue.is_empty() && self.after_ready(out) {
+        if self.parts.is_some() && !self.has_waiting_parts() && self.end_parts(out) {
             return Ok(Fate::Drop);
         }
-        Ok(Fate::Pass)
-    }
-
-    fn port_follows(&self) -> bool {
-        matches!(self.host.catalog(), CatalogState::Ready(_))
+        if !self.changes.are_none()
+            && self.is_installed()
+            && self.queue.is_empty()
+            && self.after_ready(out)
+        {
+            return Ok(Fate::Drop);
+        }
+        Ok(if self.has_waiting_parts() {
+            Fate::Drop
+        } else {
+            Fate::Pass
+        })
     }
 
     /// Follows schema changes before the client hears that they are done. True if it has to wait.
-    fn after_ready(&mut self, out: &mut Out) -> bool {
+    pub(crate) fn after_ready(&mut self, out: &mut Out) -> bool {
         let rolled_back = std::mem::take(&mut self.changes.rolled_back);
         if self.status != TransactionStatus::InTransaction {
             self.changes.constraints.clear();
@@ -517,6 +539,20 @@ impl Session {
         self.withheld_ready = true;
         self.ask(Request::ReloadCatalog);
         true
+    }
+}
+
+/// A position in a part of the client's text becomes one in the whole. False if there is nothing to change.
+fn shift_position(fields: &mut Fields<'_>, before: usize) -> bool {
+    let position = fields
+        .get(b'P')
+        .and_then(|text| std::str::from_utf8(text).ok()?.parse::<usize>().ok());
+    match position {
+        Some(position) if before > 0 => {
+            fields.set(b'P', (position + before).to_string().into_bytes());
+            true
+        }
+        _ => false,
     }
 }
 

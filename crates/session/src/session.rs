@@ -9,6 +9,7 @@ use wire::backend::TransactionStatus;
 use wire::build::{self, Report};
 
 use crate::inject::{Injection, Purpose};
+use crate::parts::Parts;
 use crate::queue::ReplyQueue;
 use crate::scope::ScopeTracker;
 use crate::statements::Statements;
@@ -117,6 +118,11 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
+    /// True if there is nothing to follow at the end of a message.
+    pub fn are_none(&self) -> bool {
+        !self.pending && self.own.is_none() && !self.rolled_back && self.constraints.is_empty()
+    }
+
     /// True if the catalog is another one should the open transaction be rolled back.
     pub fn may_be_undone(&self) -> bool {
         self.pending || self.own.is_some()
@@ -161,6 +167,8 @@ pub struct Session {
     /// The role may be shown deleted rows, if that is known.
     pub(crate) is_viewer: Option<bool>,
     pub(crate) changes: Changes,
+    /// A Query that is sent in parts.
+    pub(crate) parts: Option<Box<Parts>>,
     pub(crate) statements: Statements,
     /// A statement named the type of a marked table's rows: ours may stand in descriptions from here on.
     pub(crate) names_row_types: bool,
@@ -192,6 +200,7 @@ impl Session {
             scope: ScopeTracker::default(),
             is_viewer: None,
             changes: Changes::default(),
+            parts: None,
             statements: Statements::default(),
             names_row_types: false,
         }
@@ -228,6 +237,7 @@ impl Session {
             && self.queue.len() < OUTSTANDING_MAX
             && !waits_for_login
             && !self.leaving
+            && (self.parts.is_none() || self.copy_in)
     }
 
     /// What the session waits for, once.
@@ -245,7 +255,7 @@ impl Session {
         let Answer::CatalogSettled = answer;
         if matches!(self.hold, Hold::Asked) {
             self.hold = Hold::Free;
-            let result = self.go_on(out);
+            let result = self.go_on(out).and_then(|()| self.advance_parts(out));
             self.note_end(result)?;
         }
         self.on_client(input, out)
@@ -256,6 +266,7 @@ impl Session {
         self.phase == Phase::Ready
             && matches!(self.hold, Hold::Free)
             && self.queue.is_empty()
+            && self.parts.is_none()
             && self.status == TransactionStatus::Idle
             && !self.unsynced
             && !self.skipping
@@ -270,6 +281,7 @@ impl Session {
         self.phase == Phase::Ready
             && (!self.queue.is_empty()
                 || self.unsynced
+                || self.parts.is_some()
                 || self.client_rest != Rest::None
                 || self.statements.awaits_execute()
                 || self.changes.own.is_some())
@@ -300,7 +312,7 @@ impl Session {
     }
 
     pub(crate) fn release_ready(&mut self, out: &mut Out) {
-        if std::mem::take(&mut self.withheld_ready) {
+        if std::mem::take(&mut self.withheld_ready) && !self.has_waiting_parts() {
             // Six bytes: cannot be too long.
             let _ = build::ready_for_query(&mut out.to_client, self.status);
         }

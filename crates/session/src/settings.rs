@@ -7,7 +7,7 @@ use rewrite::{Effect, Statement, TokenRanges, token_ranges};
 const PREFIX: &str = "reprieve.";
 
 /// Behind the prefix: what is the client's to say.
-const CLIENTS: [&str; 4] = ["actor", "reason", "show", "truncate"];
+const CLIENTS: [&str; 5] = ["actor", "max_rows", "reason", "show", "truncate"];
 
 /// A setting that a statement names.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Prepared statements and portals of one connection.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap as StandardMap, HashSet};
 use std::sync::Arc;
 
 use catalog::Generation;
@@ -11,6 +11,8 @@ use crate::cache::Planned;
 
 /// Names and texts of all prepared statements of one session, in bytes.
 pub(crate) const PREPARED_BYTES_MAX: usize = 64 << 20;
+
+type HashMap<K, V> = StandardMap<K, V, foldhash::fast::RandomState>;
 
 /// Portals that wait to be executed, by name.
 const BOUND_MAX: usize = 1000;
@@ -123,6 +125,15 @@ impl Bound {
             name => {
                 self.named.insert(name.into());
             }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.unnamed = false;
+        self.too_many = false;
+        // An idle session keeps no room for many.
+        if !self.named.is_empty() {
+            self.named = HashSet::default();
         }
     }
 
@@ -287,7 +298,7 @@ impl Statements {
             return;
         }
         self.unnamed_portal = Portal::default();
-        self.bound = Bound::default();
+        self.bound.clear();
         for (name, _) in self.portals.drain() {
             self.bytes = self.bytes.saturating_sub(ENTRY_BYTES + name.len());
         }

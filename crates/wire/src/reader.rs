@@ -1,5 +1,7 @@
 //! Reads the fields of one message body, and no byte beyond it.
 
+use std::ffi::CStr;
+
 use crate::Malformed;
 
 /// A cursor over one frame's body. Nothing is allocated; strings are bytes, in whatever encoding
@@ -38,13 +40,9 @@ impl<'a> Reader<'a> {
 
     /// A string without its terminator.
     pub fn cstr(&mut self) -> Result<&'a [u8], Malformed> {
-        let end = self
-            .rest
-            .iter()
-            .position(|byte| *byte == 0)
-            .ok_or(Malformed::Unterminated)?;
-        let text = &self.rest[..end];
-        self.rest = &self.rest[end + 1..];
+        let text = CStr::from_bytes_until_nul(self.rest).map_err(|_| Malformed::Unterminated)?;
+        let text = text.to_bytes();
+        self.rest = &self.rest[text.len() + 1..];
         Ok(text)
     }
 

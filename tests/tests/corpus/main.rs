@@ -19,9 +19,6 @@ use play::{Way, look_at_everything, only_reads, play};
 /// The ordinary role as which all statements run.
 const USER: &str = "clerk";
 
-/// Cases whose statements are never sent as one message: R12 and W5 of docs/refusals.md.
-const SCRIPTS: &str = "apps/";
-
 static PAIR: LazyLock<Pair> = LazyLock::new(|| Pair::start("*.*"));
 
 /// One that is gone must leave this list.
@@ -136,10 +133,7 @@ fn with_database<T>(run: impl FnOnce(&str) -> T) -> T {
 }
 
 fn compare(case: &Case, known: Option<&Known>) -> Result<(), Failed> {
-    let mut ways = Way::of(&case.sql);
-    if case.file.starts_with(SCRIPTS) {
-        ways.retain(|way| *way != Way::Together);
-    }
+    let ways = Way::of(&case.sql);
     let groups = if only_reads(&case.sql) {
         vec![ways]
     } else {

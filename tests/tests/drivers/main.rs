@@ -54,6 +54,7 @@ fn main() {
 
 fn compare(name: &str, play: impl Fn(&str) -> String) -> Result<(), Failed> {
     PAIR.create_database(name);
+    let _sound = PAIR.behind().sound(name);
     let mut told = Vec::new();
     for (target, settle) in [(PAIR.plain().target(), false), (PAIR.tried(), true)] {
         let mut app = Client::connect(&target, "clerk", name)?;

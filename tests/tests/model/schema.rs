@@ -18,6 +18,21 @@ pub struct Table {
     pub references: Vec<Reference>,
 }
 
+impl Table {
+    /// In their order.
+    pub fn columns(&self) -> Vec<&str> {
+        ["id", "v"]
+            .into_iter()
+            .chain(self.unique.then_some("code"))
+            .chain(
+                self.references
+                    .iter()
+                    .map(|reference| reference.column.as_str()),
+            )
+            .collect()
+    }
+}
+
 pub struct Schema {
     pub tables: Vec<Table>,
     /// Keys are used again, and change.

@@ -75,7 +75,7 @@ WITH enabled AS (
            CASE g.tgenabled WHEN 'D' THEN 'is disabled' ELSE 'fires on replicas only' END || ': deletes are not captured in full',
            format('ALTER TABLE %s ENABLE TRIGGER %I', reprieve.qualified(g.tgrelid), g.tgname)
     FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid AND p.pronamespace = 'reprieve'::regnamespace
-    WHERE g.tgenabled IN ('D', 'R')
+    WHERE g.tgenabled IN ('D', 'R') AND NOT reprieve.stays_off(g.oid)
     UNION ALL
     SELECT 2, 'table ' || name, 'has no trigger that captures deletes', format('run `reprieve enable %s` again', name)
     FROM enabled e WHERE oid IS NOT NULL AND signature IS NOT NULL AND NOT EXISTS (

@@ -27,6 +27,16 @@ pub(super) const RELEASE: &str = "RELEASE DELETION n | TABLE table";
 pub(super) const ERASE: &str = "ERASE SUBJECT FROM table WHERE condition [MENTIONING text, ...]";
 pub(super) const WATCH: &str = "WATCH TABLE table AT n PERCENT | NEVER | DEFAULT";
 pub(super) const SHOW_ROWS: &str = "SHOW ROWS [FROM table] [SINCE time] [LIMIT n]";
+pub(super) const GUARD: &str = "GUARD TABLE table | ALL TABLES [MAX ROWS n | NONE] [MAX SHARE p PERCENT | NONE] [NO WHERE REFUSE | ALLOW] [TRUNCATE REFUSE | ALLOW] [DROP REFUSE | ALLOW] [PER STATEMENT | TRANSACTION] [FOR role] [WAIT interval]";
+pub(super) const UNGUARD: &str =
+    "UNGUARD TABLE table | ALL TABLES [PER STATEMENT | TRANSACTION] [FOR role]";
+pub(super) const BUDGET: &str =
+    "BUDGET FOR role n ROWS PER interval [TABLES n] [WAIT interval] | BUDGET FOR role NONE";
+pub(super) const REQUEST: &str = "REQUEST DELETION FROM table [WHERE condition] [ROWS n] [FOR role] [WITHIN interval] [REASON text]";
+pub(super) const APPROVE: &str = "APPROVE DELETION REQUEST n";
+pub(super) const DENY: &str = "DENY DELETION REQUEST n";
+pub(super) const SEAL: &str = "SEAL LEDGER | SEAL BACKGROUND ON | OFF";
+pub(super) const EXPORT: &str = "EXPORT DELETIONS [SINCE time] [UNTIL time]";
 pub(super) const SHOW_TABLES: &str = "SHOW TABLES";
 pub(super) const SHOW_DELETED: &str = "SHOW DELETED FROM table [WHERE condition]";
 pub(super) const ENABLE: &str = "ENABLE SOFT DELETE ON table [MODE mark | bin | auto]";
@@ -126,6 +136,54 @@ pub const HELP: &[HelpEntry] = &[
     HelpEntry {
         form: WATCH,
         meaning: "how much of a table may be deleted within the monitor's window before it is a finding",
+    },
+    HelpEntry {
+        form: GUARD,
+        meaning: "how much one statement or transaction may delete; what is over it fails with RV001",
+    },
+    HelpEntry {
+        form: UNGUARD,
+        meaning: "end a guard",
+    },
+    HelpEntry {
+        form: "SHOW GUARDS",
+        meaning: "what is guarded, and who set it",
+    },
+    HelpEntry {
+        form: BUDGET,
+        meaning: "how much a role may delete within a span of time",
+    },
+    HelpEntry {
+        form: "SHOW BUDGETS",
+        meaning: "budgets, and what is left of each",
+    },
+    HelpEntry {
+        form: REQUEST,
+        meaning: "ask for a deletion that a guard or a budget holds",
+    },
+    HelpEntry {
+        form: APPROVE,
+        meaning: "let it through, once; not for who asked, nor for who may use it",
+    },
+    HelpEntry {
+        form: DENY,
+        meaning: "do not, or not any more",
+    },
+    HelpEntry {
+        form: "SHOW REQUESTS",
+        meaning: "requests and what became of them, and sessions that wait for one",
+    },
+    HelpEntry {
+        form: SEAL,
+        meaning: "seal what was deleted since the last seal; CHECK INTEGRITY finds what was changed behind it",
+    },
+    HelpEntry {
+        form: "SHOW SEALS",
+        meaning: "the chain of seals, newest first",
+    },
+    HelpEntry {
+        form: EXPORT,
+        meaning: "the ledger as JSON, one deletion a line",
     },
     HelpEntry {
         form: SHOW_TABLES,

@@ -4,7 +4,9 @@
 //! run in any transaction. What is not a verb is PostgreSQL's and stays as it is.
 
 mod deletions;
+mod guards;
 mod help;
+mod ledger;
 mod preview;
 mod retention;
 mod show;
@@ -102,7 +104,8 @@ pub fn edits(
 fn begins_verb(statement: &[u8]) -> bool {
     const FIRST: &[&str] = &[
         "undelete", "show", "enable", "disable", "check", "help", "preview", "explain", "rehearse",
-        "purge", "retain", "hold", "release", "erase", "undo", "watch",
+        "purge", "retain", "hold", "release", "erase", "undo", "guard", "unguard", "budget",
+        "request", "approve", "deny", "seal", "export", "watch",
     ];
     let length = statement
         .iter()

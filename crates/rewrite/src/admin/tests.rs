@@ -290,3 +290,90 @@ fn rows_become_a_query() {
         "SELECT NULL::pg_catalog.text AS \"a\", NULL::pg_catalog.text AS \"b c\" WHERE false"
     );
 }
+
+#[test]
+fn guards_and_budgets() {
+    becomes(
+        "GUARD TABLE orders MAX ROWS 1000 MAX SHARE 12.5 % PER TRANSACTION FOR clerk",
+        "SELECT * FROM reprieve.guard_v1(relation => E'\"orders\"'::pg_catalog.regclass, max_rows => 1000, max_share => 12.5, per => 'transaction', for_role => E'clerk')",
+    );
+    becomes(
+        "guard all tables no where refuse truncate allow drop refuse wait '5 min' max rows none;",
+        "SELECT * FROM reprieve.guard_v1(relation => NULL, no_where => 'refuse', on_truncate => 'allow', on_drop => 'refuse', wait => ('5 min')::pg_catalog.interval, max_rows => 9223372036854775807);",
+    );
+    becomes(
+        "UNGUARD TABLE app.\"Orders\" FOR $1",
+        "SELECT * FROM reprieve.unguard_v1(relation => E'\"app\".\"Orders\"'::pg_catalog.regclass, for_role => $1)",
+    );
+    becomes(
+        "BUDGET FOR agent_7 200 ROWS PER '1 hour' TABLES 2 WAIT '1 min'",
+        "SELECT * FROM reprieve.budget_v1(E'agent_7', 200, span => ('1 hour')::pg_catalog.interval, max_tables => 2, wait => ('1 min')::pg_catalog.interval)",
+    );
+    becomes(
+        "BUDGET FOR agent_7 NONE",
+        "SELECT * FROM reprieve.budget_v1(E'agent_7', NULL)",
+    );
+    becomes("SHOW GUARDS", "SELECT * FROM reprieve.show_guards");
+    becomes("SHOW BUDGETS", "SELECT * FROM reprieve.show_budgets");
+    for wrong in [
+        "GUARD orders MAX ROWS 1",
+        "GUARD TABLE orders MAX 1",
+        "GUARD TABLE orders MAX ROWS 1 MAX ROWS 2",
+        "GUARD TABLE orders MAX ROWS -1",
+        "GUARD TABLE orders TRUNCATE",
+        "UNGUARD TABLE orders MAX ROWS 1",
+        "BUDGET FOR agent_7",
+        "BUDGET FOR agent_7 1.5 ROWS PER '1 hour'",
+    ] {
+        assert_eq!(translated(wrong).unwrap_err().sqlstate, "42601", "{wrong}");
+    }
+}
+
+#[test]
+fn requests() {
+    becomes(
+        "REQUEST DELETION FROM orders WHERE \"is Test\" AND rows > 5 AND (SELECT count(*) FROM x FOR UPDATE) > 1 ROWS 500 FOR clerk WITHIN '2 h' REASON 'it''s old'",
+        "SELECT * FROM reprieve.request_deletion_v1(E'\"orders\"'::pg_catalog.regclass, condition => E'\"is Test\" AND rows > 5 AND (SELECT count(*) FROM x FOR UPDATE) > 1', max_rows => 500, for_role => E'clerk', valid_for => ('2 h')::pg_catalog.interval, reason => ('it''s old')::pg_catalog.text)",
+    );
+    becomes(
+        "REQUEST DELETION FROM orders",
+        "SELECT * FROM reprieve.request_deletion_v1(E'\"orders\"'::pg_catalog.regclass)",
+    );
+    becomes(
+        "APPROVE DELETION REQUEST 7; DENY DELETION REQUEST $1",
+        "SELECT * FROM reprieve.decide_request_v1(7, true); SELECT * FROM reprieve.decide_request_v1($1, false)",
+    );
+    becomes("SHOW REQUESTS", "SELECT * FROM reprieve.show_requests");
+    for wrong in [
+        "REQUEST DELETION orders",
+        "REQUEST DELETION FROM orders WHERE",
+        "REQUEST DELETION FROM orders WHERE id = $1",
+        "APPROVE REQUEST 7",
+        "APPROVE DELETION REQUEST x",
+    ] {
+        assert_eq!(translated(wrong).unwrap_err().sqlstate, "42601", "{wrong}");
+    }
+}
+
+#[test]
+fn seals_and_exports() {
+    becomes("SEAL LEDGER;", "SELECT * FROM reprieve.seal_v1();");
+    becomes(
+        "seal background on",
+        "SELECT * FROM reprieve.seal_background_v1(true)",
+    );
+    becomes("SHOW SEALS", "SELECT * FROM reprieve.show_seals");
+    becomes("EXPORT DELETIONS", "SELECT * FROM reprieve.export_v1()");
+    becomes(
+        "EXPORT DELETIONS SINCE now() - interval '1 day' UNTIL $1",
+        "SELECT * FROM reprieve.export_v1(since => (now() - interval '1 day')::pg_catalog.timestamptz, until => ($1)::pg_catalog.timestamptz)",
+    );
+    for wrong in [
+        "SEAL",
+        "SEAL LEDGER NOW",
+        "EXPORT",
+        "EXPORT DELETIONS BY me",
+    ] {
+        assert_eq!(translated(wrong).unwrap_err().sqlstate, "42601", "{wrong}");
+    }
+}

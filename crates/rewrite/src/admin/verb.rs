@@ -6,7 +6,7 @@ use crate::lex::Tokens;
 use crate::{Refusal, refusal};
 
 use super::words::Words;
-use super::{LocalShow, Verb, deletions, help, preview, retention, watch};
+use super::{LocalShow, Verb, deletions, guards, help, ledger, preview, retention, watch};
 
 pub(super) fn translate(
     tokens: &Tokens<'_>,
@@ -29,6 +29,12 @@ pub(super) fn translate(
         return Ok(keeper(sql));
     }
     if let Some(sql) = watch::translate(&mut words)? {
+        return Ok(keeper(sql));
+    }
+    if let Some(sql) = guards::translate(&mut words)? {
+        return Ok(keeper(sql));
+    }
+    if let Some(sql) = ledger::translate(&mut words)? {
         return Ok(keeper(sql));
     }
     if words.eat("undo") {
@@ -227,6 +233,10 @@ fn show(
         ("holds", "show_holds"),
         ("receipts", "show_receipts"),
         ("health", "show_health"),
+        ("guards", "show_guards"),
+        ("budgets", "show_budgets"),
+        ("requests", "show_requests"),
+        ("seals", "show_seals"),
     ];
     for (word, view) in VIEWS {
         if words.eat(word) {

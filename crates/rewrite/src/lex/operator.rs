@@ -6,6 +6,9 @@ pub(super) fn length(text: &[u8]) -> usize {
         .iter()
         .take_while(|byte| is_operator_byte(**byte))
         .count();
+    if run <= 1 {
+        return run;
+    }
     let whole = &text[..run];
     let comment = whole
         .windows(2)
@@ -27,7 +30,25 @@ pub(super) fn length(text: &[u8]) -> usize {
 }
 
 fn is_operator_byte(byte: u8) -> bool {
-    b"~!@#^&|`?+-*/%<>=".contains(&byte)
+    matches!(
+        byte,
+        b'~' | b'!'
+            | b'@'
+            | b'#'
+            | b'^'
+            | b'&'
+            | b'|'
+            | b'`'
+            | b'?'
+            | b'+'
+            | b'-'
+            | b'*'
+            | b'/'
+            | b'%'
+            | b'<'
+            | b'>'
+            | b'='
+    )
 }
 
 fn is_beyond_standard(byte: u8) -> bool {

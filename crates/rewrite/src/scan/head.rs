@@ -158,13 +158,31 @@ impl Head {
             text,
             first: &self.first,
         };
-        let created = words.created();
         match words.word(0).as_str() {
             "create" => matches!(
-                created.as_str(),
+                words.created().as_str(),
                 "rule" | "policy" | "function" | "procedure"
             ),
             "alter" => words.is(1, "policy"),
+            _ => false,
+        }
+    }
+
+    /// True for definitions behind which a table may no longer be marked, or have other columns.
+    pub fn may_end_marking(&self, text: &[u8]) -> bool {
+        let words = Words {
+            text,
+            first: &self.first,
+        };
+        let is_temporary = (1..4).any(|at| words.is(at, "temp") || words.is(at, "temporary"));
+        match words.word(0).as_str() {
+            "alter" | "do" | "call" => true,
+            "create" => match words.created().as_str() {
+                "table" => !is_temporary,
+                "function" | "procedure" | "trigger" | "rule" | "policy" | "materialized"
+                | "index" | "publication" | "extension" => true,
+                _ => false,
+            },
             _ => false,
         }
     }

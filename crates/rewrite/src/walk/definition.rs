@@ -70,10 +70,51 @@ impl Walk<'_> {
         let (table, actions) = self.table_at(at, range.end)?;
         self.references(actions..range.end)?;
         let Some(table) = table else { return Ok(()) };
-        for action in self.outline.split(actions, range.end) {
+        let actions = self.outline.split(actions, range.end);
+        if self.frees_names()
+            && actions
+                .iter()
+                .any(|action| self.reserved_in(action.clone(), &table).is_some())
+        {
+            return Ok(());
+        }
+        for action in actions {
             self.action(action, &table)?;
         }
         Ok(())
+    }
+
+    /// True if the keeper ends the marking of a table in front of DDL that gives a column the name of one of ours.
+    fn frees_names(&self) -> bool {
+        self.scope.catalog.sees_ddl_start()
+    }
+
+    /// The name of one of our columns that an action of ALTER TABLE would give to a column of the client's, or drops if there
+    /// is one.
+    fn reserved_in(&self, action: Range<usize>, table: &Table) -> Option<(usize, String)> {
+        let outline = &self.outline;
+        let start = action.start;
+        let mut at = start + 1;
+        if outline.word(start, "rename") {
+            if outline.one_of(at, &["to", "constraint"]) {
+                return None;
+            }
+            at += usize::from(outline.word(at, "column"));
+            return self.hidden_at(at + 2, table).map(|name| (at + 2, name));
+        }
+        let adds = outline.word(start, "add");
+        if !(adds || outline.word(start, "drop")) || outline.word(at, "constraint") {
+            return None;
+        }
+        at += usize::from(outline.word(at, "column"));
+        let exists = outline.word(at, "if");
+        if exists {
+            at += 2 + usize::from(outline.word(at + 1, "not"));
+        }
+        if !(adds || exists) || adds && outline.one_of(at, CONSTRAINTS) {
+            return None;
+        }
+        self.hidden_at(at, table).map(|name| (at, name))
     }
 
     /// One action of ALTER TABLE.
@@ -81,6 +122,9 @@ impl Walk<'_> {
         let outline = &self.outline;
         let Range { start, end } = range;
         let mut at = start + 1;
+        if let Some((token, name)) = self.reserved_in(start..end, table) {
+            return Err(refuse::reserved(outline.tokens, token, &name, table));
+        }
         if outline.word(start, "rename") {
             return self.rename(start..end, table);
         }
@@ -97,7 +141,6 @@ impl Walk<'_> {
             return self.constraint(at..end, table);
         }
         match self.hidden_at(at, table) {
-            Some(name) if adds || exists => Err(refuse::reserved(outline.tokens, at, &name, table)),
             Some(name) => Err(refuse::no_column_of(&name, table)),
             None if adds => self.constraint(at + 1..end, table),
             None => self.expression(at + 1..end, table),
@@ -115,10 +158,7 @@ impl Walk<'_> {
             let message = format!("column \"{name}\" does not exist");
             return Err(refuse::unplaced(message));
         }
-        match self.hidden_at(at + 2, table) {
-            Some(name) => Err(refuse::reserved(self.outline.tokens, at + 2, &name, table)),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Constraints of a table or column: what is in their parentheses.
@@ -261,7 +301,12 @@ impl Walk<'_> {
         let Some(open) = range.clone().find(|&token| self.outline.opens(token)) else {
             return Ok(());
         };
-        for item in self.outline.split(open + 1, self.outline.close(open)) {
+        let items = self.outline.split(open + 1, self.outline.close(open));
+        let is_ours = |item: &Range<usize>| self.hidden_at(item.start, table).is_some();
+        if !partition && self.frees_names() && items.iter().any(is_ours) {
+            return Ok(());
+        }
+        for item in items {
             match self.hidden_at(item.start, table) {
                 Some(name) if partition => {
                     return Err(refuse::unplaced(format!(

@@ -71,9 +71,7 @@ impl Walk<'_> {
         if entry.uses.hidden.is_some() {
             return Some("a column is named that exists for Reprieve only");
         }
-        entry
-            .aliases_reach_ours()
-            .then_some("its columns are renamed")
+        (entry.aliases_reach_ours() || entry.aliases_repeat()).then_some("its columns are renamed")
     }
 
     /// True if only its whole row is asked for, and it can be told from the null row of an outer join.

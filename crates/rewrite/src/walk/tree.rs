@@ -158,6 +158,15 @@ impl Entry {
         names
     }
 
+    /// True if an alias gives a column the name of another one: a star cannot be written out then.
+    pub fn aliases_repeat(&self) -> bool {
+        if self.alias_columns.is_empty() {
+            return false;
+        }
+        let names = self.visible_names();
+        (1..names.len()).any(|index| names[..index].contains(&names[index]))
+    }
+
     pub fn has_visible(&self, name: &str) -> bool {
         self.table.is_some() && self.visible_names().iter().any(|visible| visible == name)
     }

@@ -96,6 +96,16 @@ impl Walk<'_> {
         self.query(range, ctes, None)
     }
 
+    /// The same where PostgreSQL takes no INSERT, UPDATE, DELETE or MERGE: its error names the client's words.
+    fn reading(&mut self, range: Range<usize>, ctes: &Ctes) -> Result<(), Refusal> {
+        let (_, verb) = self.peek_with(range.clone())?;
+        if self.outline.one_of(verb, STATEMENTS) {
+            self.reads = false;
+            return Ok(());
+        }
+        self.query(range, ctes, None)
+    }
+
     /// The tag is EXPLAIN, whatever is explained.
     fn explain(&mut self, range: Range<usize>) -> Result<(), Refusal> {
         let mut at = range.start + 1;
@@ -129,7 +139,7 @@ impl Walk<'_> {
             .outline
             .find_after(range.start, range.start + 2, range.end, &["for"])
         {
-            Some(at) => self.main(at + 1..range.end, &Ctes::default()),
+            Some(at) => self.reading(at + 1..range.end, &Ctes::default()),
             None => Ok(()),
         }
     }
@@ -213,7 +223,7 @@ impl Walk<'_> {
         {
             ctes = ctes.with(name);
         }
-        self.main(start..end, &ctes)
+        self.reading(start..end, &ctes)
     }
 
     /// Refuses if a veiled table is named in the range.

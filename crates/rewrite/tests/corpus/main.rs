@@ -8,7 +8,7 @@
 //!
 //! A `catalog` block holds until the next one of its file: plain SQL, from which the columns are
 //! read. Comments in it say what SQL cannot: `-- not enabled: u`, `-- bin: u`, `-- not marking: u`,
-//! `-- server: 180000`.
+//! `-- server: 180000`, `-- event triggers: none`.
 //!
 //! Cases in `differences/` pin what a client can tell from plain PostgreSQL; they are run here only.
 

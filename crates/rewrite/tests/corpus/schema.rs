@@ -69,8 +69,9 @@ pub fn read(sql: &str) -> Schema {
     let server: u32 = told("server")
         .first()
         .map_or(150_018, |server| server.parse().unwrap());
+    let sees = !told("event triggers").contains(&"none".to_string());
     let document =
-        json!({"server": server, "tables": tables, "shadows": shadows, "sees_ddl_start": true});
+        json!({"server": server, "tables": tables, "shadows": shadows, "sees_ddl_start": sees});
     let mut path = vec!["pg_temp_3".to_string(), "pg_catalog".into()];
     path.extend(reader.path);
     Schema {

@@ -352,7 +352,13 @@ fn fields(to: &mut BytesMut, severity: &str, text: &str) {
     for word in rest.split(' ') {
         match word.split_once('=') {
             Some((key, value)) if key.len() == 1 => {
-                extra.push((key.as_bytes()[0], value.replace('_', " ")));
+                // Names of functions have such letters themselves.
+                let value = if key == "R" {
+                    value.to_owned()
+                } else {
+                    value.replace('_', " ")
+                };
+                extra.push((key.as_bytes()[0], value));
             }
             _ => message.push(word),
         }

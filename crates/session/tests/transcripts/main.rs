@@ -4,6 +4,7 @@
 mod copy;
 mod ends;
 mod login;
+mod parts;
 mod prepared;
 mod refusals;
 mod schema;

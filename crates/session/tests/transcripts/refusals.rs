@@ -68,7 +68,7 @@ fn the_server_judges_a_statement_before_we_refuse_it() {
          C Query SELECT 'ä'; DELETE FROM t WHER id; SELECT 2
          S Closed | Error 42601 syntax P=20 F=scan.l | Ready I
          C Query SET search_path = a; DELETE FROM t WHER id
-         S Closed | Error 42P01 nothing P=20 | Ready I
+         S Error 42601 syntax P=46 F=scan.l | Ready I
          C Query DELETE FROM t WHER id
          S Closed | Error 57014 canceled | Ready I
          C Parse s DELETE FROM t WHER id | Bind - s | Flush
@@ -98,9 +98,10 @@ fn the_server_judges_a_statement_before_we_refuse_it() {
             S Closed | Error 42601 syntax P=20 F=scan.l | Ready I
               < Error S=ERROR C=42601 M=syntax P=32 F=scan.l | Ready I
             C Query SET search_path = a; DELETE FROM t WHER id
-              > Close S | Parse reprieve_refused DELETE FROM t WHER id | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Sync
-            S Closed | Error 42P01 nothing P=20 | Ready I
-              < Error S=ERROR C=0A000 M=a soft-delete table cannot be used behind a change of names in the same message D=The statement at byte 1 may change which table is meant, or its columns. H=Send the statements one by one; inside BEGIN and COMMIT they stay one transaction. P=34 | Ready I
+              > Parse reprieve_probe SET search_path = a; DELETE FROM t WHER id | Close Sreprieve_probe | Sync
+              holds
+            S Error 42601 syntax P=46 F=scan.l | Ready I
+              < Error S=ERROR C=42601 M=syntax P=46 F=scan.l | Ready I
             C Query DELETE FROM t WHER id
               > Close S | Parse reprieve_refused DELETE FROM t WHER id | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Sync
             S Closed | Error 57014 canceled | Ready I
@@ -151,11 +152,11 @@ fn settings_of_the_keeper_are_not_the_clients_to_set() {
             C Query SELECT 1; SET reprieve.role = 'bob'
               > Close S | Parse reprieve_refused SET reprieve.role = 'bob' | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Sync
             S Closed | Parsed | Closed | Error 42703 x | Ready I
-              < Error S=ERROR C=42501 M=permission denied to set parameter "reprieve.role" H=Applications may set reprieve.actor, reprieve.reason, reprieve.show and reprieve.truncate. P=15 | Ready I
+              < Error S=ERROR C=42501 M=permission denied to set parameter "reprieve.role" H=Applications may set reprieve.actor, reprieve.reason, reprieve.max_rows, reprieve.show and reprieve.truncate. P=15 | Ready I
             C Parse - SELECT set_config('reprieve.depth', '1', false) | Bind - - | Execute - | Sync
               > Parse reprieve_refused SELECT set_config('reprieve.depth', '1', false) | Close Sreprieve_refused | Parse reprieve_refused SELECT "refused by reprieve" | Bind - - | Execute - | Sync
             S Parsed | Closed | Error 42703 x | Ready I
-              < Error S=ERROR C=42501 M=permission denied to set parameter "reprieve.depth" H=Applications may set reprieve.actor, reprieve.reason, reprieve.show and reprieve.truncate. P=19 | Ready I
+              < Error S=ERROR C=42501 M=permission denied to set parameter "reprieve.depth" H=Applications may set reprieve.actor, reprieve.reason, reprieve.max_rows, reprieve.show and reprieve.truncate. P=19 | Ready I
             C Query RESET ALL
               > Query RESET ALL
             S Complete RESET | Ready I
@@ -177,7 +178,7 @@ fn settings_of_the_keeper_are_not_set_at_startup() {
         "S Auth 0 | Key 1 | Ready I",
         expect![[r#"
         S Auth 0 | Key 1 | Ready I
-          < Auth  | Key | Error S=FATAL C=42501 M=permission denied to set parameter "reprieve.role" H=Applications may set reprieve.actor, reprieve.reason, reprieve.show and reprieve.truncate.
+          < Auth  | Key | Error S=FATAL C=42501 M=permission denied to set parameter "reprieve.role" H=Applications may set reprieve.actor, reprieve.reason, reprieve.max_rows, reprieve.show and reprieve.truncate.
           ended: Dismissed { sqlstate: "42501", message: "permission denied to set parameter \"reprieve.role\"" }
     "#]],
     );
