@@ -187,12 +187,17 @@ fn it_ends_where_a_setting_ends() {
         viewer.run(end);
         assert_eq!(ids(&mut viewer), "2 3", "{end}");
     }
-    // One message cannot do both: its names are looked up before any of it runs.
+    // Within one message: each statement as the one before it left the setting. An error takes it back.
+    assert_eq!(
+        viewer.run("SET reprieve.show = 'deleted'; SELECT id FROM p; RESET reprieve.show; SELECT max(id) FROM p"),
+        ["1", "3"]
+    );
     let error = viewer
-        .try_run("SET reprieve.show = 'deleted'; SELECT id FROM p")
+        .try_run("SET reprieve.show = 'deleted'; DELETE FROM p")
         .unwrap_err();
-    assert!(error.starts_with("0A000"), "{error}");
-    // A pipeline can.
+    assert!(error.starts_with("25006"), "{error}");
+    assert_eq!(ids(&mut viewer), "2 3", "an error");
+    // And within a pipeline.
     let mut batch = Vec::new();
     for sql in ["SET reprieve.show = 'deleted'", "SELECT count(*) FROM p"] {
         batch.extend(front::parse("", sql, &[]));
