@@ -40,7 +40,7 @@ drivers: ## SQLAlchemy's own tests of dialects, SQL and ORM, directly and throug
 	$(CARGO) build --release -p reprieve
 	@tests/setup/suites/run.sh $(or $(ARGS),sqlalchemy-dialect sqlalchemy-asyncpg sqlalchemy-sql sqlalchemy-orm)
 
-suites: ## Those, and the suites of Django and drivers, directly and through the proxy; needs the network, takes hours; ARGS="psycopg2 asyncpg"
+suites: ## Those, and the suites of Django, Rails and drivers, directly and through the proxy; needs the network, takes hours; ARGS="rails pgx"
 	@tests/setup/packages.sh test
 	$(CARGO) build --release -p reprieve
 	@tests/setup/suites/run.sh $(ARGS)

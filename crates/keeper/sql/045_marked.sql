@@ -90,7 +90,7 @@ $$;
 -- for what it is not made for: nothing has been done then but what the general code does as well. Where a child does not mark yet,
 -- the general code knows what to do.
 CREATE OR REPLACE FUNCTION reprieve.follow_few_sql(relid oid, give_up text, count text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
     SELECT coalesce(string_agg(format(E'%s;\nIF FOUND THEN\n    %s\nEND IF;\n', c.look, $2), '' ORDER BY c.look) FILTER (WHERE NOT c.carries), '')
            || coalesce(string_agg(format(E'%1$s;\nIF FOUND THEN\n    PERFORM FROM reprieve.tables t WHERE t.relid OPERATOR(pg_catalog.=) %2$s::pg_catalog.oid AND t.marking;\n'
                                          '    IF NOT FOUND THEN\n        %3$s\n    END IF;\n    found_%2$s := true;\nEND IF;\n', c.look, c.child, $2), '' ORDER BY c.child)

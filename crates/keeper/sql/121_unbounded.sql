@@ -2,7 +2,7 @@
 
 -- The pieces of a statement's text: code, a string or dollar-quoted (s), a quoted identifier (i), a comment (k). Joined they are the text.
 CREATE OR REPLACE FUNCTION reprieve.pieces(rest text) RETURNS TABLE (place int, kind text, piece text)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
     opening text;
     stop int;
@@ -59,7 +59,7 @@ END $$;
 
 -- The words, literals and operators of a text: lower case, without comments; a string is 'its md5'.
 CREATE OR REPLACE FUNCTION reprieve.words(statement text) RETURNS text[]
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
     plain text := (SELECT string_agg(CASE p.kind WHEN 'code' THEN lower(p.piece) WHEN 's' THEN format('''%s''', md5(p.piece))
                                                  WHEN 'i' THEN CASE WHEN p.piece ~ '^"[a-z_][a-z0-9_]*"$' THEN btrim(p.piece, '"') ELSE p.piece END
@@ -138,7 +138,7 @@ END $$;
 
 -- True or false if a condition is that for every row in which nothing is NULL, else NULL.
 CREATE OR REPLACE FUNCTION reprieve.truth(condition text[]) RETURNS boolean
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
     words text[] := reprieve.unwrap(condition);
     number CONSTANT text := '^[0-9]+(\.[0-9]+)?$';
@@ -179,7 +179,7 @@ END $$;
 -- True if a text has a DELETE FROM a table of this name that has no condition, or one that is always true. A text that the ledger cut
 -- off does not tell.
 CREATE OR REPLACE FUNCTION reprieve.is_unbounded(statement text, table_name text) RETURNS boolean
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
     words text[];
     name text := CASE WHEN table_name ~ '^[a-z_][a-z0-9_]*$' THEN table_name ELSE '"' || replace(table_name, '"', '""') || '"' END;

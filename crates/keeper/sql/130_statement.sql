@@ -16,7 +16,7 @@ END $$;
 
 -- The tags of a statement: of its last comment that is nothing but keys and values. NULL if it has none.
 CREATE OR REPLACE FUNCTION reprieve.tags_of(statement text) RETURNS jsonb
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
     pair CONSTANT text := '([^=,*/[:space:]]+)=''((?:[^''\\]|\\.)*)''';
     comment text;
@@ -29,7 +29,7 @@ END $$;
 
 -- A statement without its literals and comments.
 CREATE OR REPLACE FUNCTION reprieve.masked(statement text) RETURNS text
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
     RETURN (SELECT btrim(string_agg(CASE p.kind WHEN 's' THEN '?' WHEN 'k' THEN ' ' WHEN 'i' THEN p.piece
                                                 ELSE regexp_replace(p.piece, '(?<![$])\m[0-9][[:alnum:]_.]*', '?', 'g') END, '' ORDER BY p.place), E' \n\t\r')

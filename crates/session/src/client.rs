@@ -588,9 +588,11 @@ impl Session {
     /// Is the statement of that name still what the client meant? If its plan is out of date and a
     /// new one differs, it is parsed again under its name.
     fn freshen(&mut self, name: &[u8], out: &mut Out) -> Result<Judgement, Ended> {
+        // In a failed transaction it cannot run, nor could it be parsed again once it was closed.
+        let fails = self.status == TransactionStatus::Failed && self.is_drained();
         let prepared = match self.statements.get(name) {
             None => return Ok(Judgement::Untouched(None)),
-            Some(prepared) if self.is_fresh(prepared) => {
+            Some(prepared) if fails || self.is_fresh(prepared) => {
                 return Ok(Judgement::Untouched(prepared.planned.clone()));
             }
             Some(prepared) => Arc::clone(prepared),

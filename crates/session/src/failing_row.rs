@@ -1,4 +1,5 @@
-//! "Failing row contains (1, null)." (ExecBuildSlotValueDescription in PostgreSQL's execMain.c), without our columns.
+//! What messages tell of a row that violates a constraint: "Failing row contains (1, null)." (ExecBuildSlotValueDescription
+//! in PostgreSQL's execMain.c), without our columns; the line of COPY.
 
 use catalog::{Catalog, Table};
 use wire::backend::Fields;
@@ -15,20 +16,43 @@ pub(crate) fn hide_columns(fields: &mut Fields<'_>, catalog: &Catalog) {
     if !matches!(fields.sqlstate(), b"23502" | b"23514") {
         return;
     }
-    let text = |code| {
-        fields
-            .get(code)
-            .and_then(|text| std::str::from_utf8(text).ok())
-    };
-    let (Some(schema), Some(name), Some(detail)) = (text(b's'), text(b't'), text(b'D')) else {
-        return;
-    };
-    let table = catalog
-        .tables()
-        .find(|table| table.schema == schema && table.name == name && table.is_veiled());
-    if let Some(row) = table.and_then(|table| without_hidden(detail, table)) {
+    let detail = text(fields, b'D').zip(table(fields, catalog));
+    if let Some(row) = detail.and_then(|(detail, table)| without_hidden(detail, table)) {
         fields.set(b'D', row.into_bytes());
     }
+}
+
+/// COPY inserts many rows at once where no trigger looks at each, and then the context names the line of a duplicate key
+/// but does not quote it. Our triggers look at each.
+pub(crate) fn forget_line(fields: &mut Fields<'_>, catalog: &Catalog) {
+    if !matches!(fields.sqlstate(), b"23505" | b"23P01") {
+        return;
+    }
+    let quoted = table(fields, catalog).and_then(|table| {
+        let context = text(fields, b'W')?.strip_suffix('"')?;
+        let copy = format!("COPY {}, line ", table.name);
+        let (line, _) = context.strip_prefix(&copy)?.split_once(": \"")?;
+        line.parse::<u64>().ok()?;
+        Some(copy.len() + line.len())
+    });
+    if let Some((length, context)) = quoted.zip(fields.get(b'W').map(<[u8]>::to_vec)) {
+        fields.set(b'W', context.get(..length).unwrap_or_default().to_vec());
+    }
+}
+
+fn text<'a>(fields: &'a Fields<'_>, code: u8) -> Option<&'a str> {
+    fields
+        .get(code)
+        .and_then(|text| std::str::from_utf8(text).ok())
+}
+
+/// The marked table that a message is about.
+fn table<'a>(fields: &Fields<'_>, catalog: &'a Catalog) -> Option<&'a Table> {
+    let (schema, name) = text(fields, b's').zip(text(fields, b't'))?;
+    catalog
+        .tables()
+        .find(|table| table.schema == schema && table.name == name && table.is_veiled())
+        .map(AsRef::as_ref)
 }
 
 /// `None` if it cannot be told which of the values are ours.
@@ -82,7 +106,7 @@ fn cut(values: &str, first: usize, count: usize, total: usize) -> Option<String>
 mod tests {
     use super::*;
 
-    fn table(columns: &str) -> Table {
+    fn catalog(columns: &str) -> Catalog {
         let columns = columns.split(' ').map(|name| {
             let hidden = name.starts_with("del");
             format!(r#"{{"name":"{name}","hidden":{hidden},"generated":false}}"#)
@@ -92,16 +116,19 @@ mod tests {
                "kind":"r","inherits":false,"primary_key":["a"],"columns":[{}]}}]}}"#,
             columns.collect::<Vec<_>>().join(",")
         );
-        let catalog = Catalog::from_json(&document).unwrap();
-        let table = catalog.tables().next().unwrap();
-        Table::clone(table)
+        Catalog::from_json(&document).unwrap()
+    }
+
+    fn marked(columns: &str) -> Table {
+        let catalog = catalog(columns);
+        Table::clone(catalog.tables().next().unwrap())
     }
 
     #[track_caller]
     fn check(columns: &str, row: &str, expected: Option<&str>) {
         let detail = format!("Failing row contains ({row}).");
         let expected = expected.map(|row| format!("Failing row contains ({row})."));
-        assert_eq!(without_hidden(&detail, &table(columns)), expected);
+        assert_eq!(without_hidden(&detail, &marked(columns)), expected);
     }
 
     #[test]
@@ -135,5 +162,24 @@ mod tests {
             "b, deleted_at, deletion_id) = (2, null, null",
             Some("b) = (2"),
         );
+    }
+
+    #[test]
+    fn a_duplicate_key_in_copy_does_not_quote_the_line() {
+        let catalog = catalog("a deleted_at deletion_id");
+        for (state, context, expected) in [
+            ("23505", "COPY t, line 12: \"7\tx\"", "COPY t, line 12"),
+            ("23505", "COPY t, line 12", "COPY t, line 12"),
+            ("23505", "COPY u, line 12: \"7\"", "COPY u, line 12: \"7\""),
+            ("23514", "COPY t, line 12: \"7\"", "COPY t, line 12: \"7\""),
+        ] {
+            let mut fields = Fields {
+                fields: [(b'C', state), (b's', "s"), (b't', "t"), (b'W', context)]
+                    .map(|(code, text)| (code, text.as_bytes().into()))
+                    .to_vec(),
+            };
+            forget_line(&mut fields, &catalog);
+            assert_eq!(text(&fields, b'W'), Some(expected), "{state} {context}");
+        }
     }
 }

@@ -14,6 +14,8 @@ pub(crate) const FAILING_SQL: &str = "SELECT \"refused by reprieve\"";
 /// What the server answers to [`FAILING_SQL`]: `undefined_column`. Any other error is its own.
 pub(crate) const FAILING_SQLSTATE: &[u8] = b"42703";
 
+pub(crate) const RESULT_TYPE_CHANGED: &str = "W7";
+
 /// One entry per number, for `docs/refusals.md`.
 const DOCUMENTED: &[Documented] = &[
     Documented {
@@ -59,7 +61,7 @@ const DOCUMENTED: &[Documented] = &[
         instead: "Please report the statement; end the failed transaction.",
     },
     Documented {
-        code: "W7",
+        code: RESULT_TYPE_CHANGED,
         sqlstate: "0A000",
         when: "A prepared statement with a `*` is used after its table got other columns.",
         why: "PostgreSQL says the same, in the same words; drivers know it.",
@@ -135,7 +137,7 @@ pub(crate) fn malformed_target(verb: &str, why: &Malformed, subtype: Option<u8>)
 /// it: they prepare anew.
 pub(crate) fn result_type_changed() -> Arc<Refusal> {
     let message = "cached plan must not change result type".to_owned();
-    Arc::new(refusal("W7", "0A000", message, ""))
+    Arc::new(refusal(RESULT_TYPE_CHANGED, "0A000", message, ""))
 }
 
 pub(crate) fn too_long(bytes: usize, bytes_max: usize) -> Arc<Refusal> {

@@ -220,6 +220,11 @@ pub(crate) fn conclude(entry: &Entry, fields: &mut Fields<'_>) -> Outcome {
     if let Some(detail) = &refusal.detail {
         fields.set(b'D', printable(detail));
     }
+    if refusal.code == refusals::RESULT_TYPE_CHANGED {
+        // By the place in PostgreSQL's source drivers know that preparing the statement anew helps.
+        fields.set(b'F', &b"plancache.c"[..]);
+        fields.set(b'R', &b"RevalidateCachedQuery"[..]);
+    }
     if let Some(hint) = &refusal.hint {
         fields.set(b'H', printable(hint));
     }

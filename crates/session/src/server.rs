@@ -411,6 +411,7 @@ impl Session {
             if let CatalogState::Ready(catalog) = self.catalog() {
                 failing_row::hide_columns(fields, &catalog);
                 row_types::name_tables(fields, &catalog, self.scope.known().map(|path| &**path));
+                failing_row::forget_line(fields, &catalog);
             }
         }
         let head = self

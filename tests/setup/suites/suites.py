@@ -3,12 +3,13 @@
 
     suites.py WORK BINARY [SUITE[:ARG,ARG...]]... [--modes direct,nothing,everything]
 
-WORK holds what fetch.sh brought, and gets results; those of modes that are not run are the ones of last time. What passes directly must pass through the proxy, but for known.txt.
+WORK holds what fetch.sh and others.sh brought, and gets results; those of modes that are not run are the ones of last time. What passes directly must pass through the proxy, but for known.txt.
 """
 
 import fnmatch
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,8 +22,15 @@ HERE = Path(__file__).resolve().parent
 MODES = {"direct": None, "nothing": "", "everything": "*.*"}
 
 
+class Missing(Exception):
+    """What a suite needs could not be had."""
+
+
 def source(work, name):
-    return max((work / "src").glob(f"{name}-*"))
+    found = max((work / "src").glob(f"{name}-*"), default=None)
+    if found is None:
+        raise Missing(f"the source of {name} is not there")
+    return found
 
 
 def pytest(work, *arguments):
@@ -64,7 +72,91 @@ def pg8000(work, port, chosen):
     return source(work, "pg8000"), pytest(work, *where), {}
 
 
+def rails(work, port, chosen):
+    root = source(work, "rails")
+    psql(port, "CREATE DATABASE activerecord_unittest", "CREATE DATABASE activerecord_unittest2")
+    here = [f"-I{root / part}" for part in ("activerecord/lib", "activerecord/test", "activesupport/lib", "activemodel/lib")]
+    command = ["ruby", "-W0", *here, "-r", HERE / "recording.rb", HERE / "rails.rb", *chosen]
+    return root / "activerecord", command, {"ARCONN": "postgresql"}
+
+
+def go(*packages, exclude=""):
+    """The Debian packages of Go libraries hold their tests."""
+    def suite(work, port, chosen):
+        psql(port, "CREATE DATABASE pgx_test", "CREATE DATABASE pqgotest")
+        psql(port, "CREATE EXTENSION hstore", "CREATE DOMAIN uint64 AS numeric(20,0)", database="pgx_test")
+        more = {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOFLAGS": "-count=1", "GOCACHE": str(work / "go-cache"),
+                "PGX_TEST_DATABASE": "host=127.0.0.1 port={port} user=postgres dbname=pgx_test sslmode=disable",
+                "PGX_TEST_TCP_CONN_STRING": "host=127.0.0.1 port={port} user=postgres dbname=pgx_test sslmode=disable",
+                "PGDATABASE": "pqgotest", "PGSSLMODE": "disable"}
+        return work, ["go", "test", "-json", "-p", "1", "-timeout", "15m", *(["-run", chosen[0]] if chosen else []), *packages], more
+
+    return suite
+
+
+def read_go(log, lines):
+    """What `go test -json` printed, as the lines that recording.py writes."""
+    texts = {}
+    with open(lines, "w") as out:
+        for line in log.read_text(errors="replace").splitlines():
+            event = json.loads(line) if line.startswith("{") else {}
+            test = f"{event.get('Package')}.{event.get('Test')}"
+            if event.get("Action") == "output":
+                texts[test] = texts.get(test, "") + event["Output"]
+            elif event.get("Action") in ("pass", "fail", "skip") and "Test" in event:
+                outcome = {"pass": "passed", "fail": "failed", "skip": "skipped"}[event["Action"]]
+                out.write(json.dumps({"test": test, "outcome": outcome, "text": texts.get(test, "")[-6000:]}) + "\n")
+
+
+def dbd_pg(work, port, chosen):
+    psql(port, "CREATE DATABASE dbd")
+    more = {"DBI_DSN": "dbi:Pg:dbname=dbd;host=127.0.0.1;port={port}", "DBI_USER": "postgres", "LC_ALL": "C"}
+    return source(work, "DBD-Pg"), ["prove", "-b", "-v", "--merge", *(chosen or ["t"])], more
+
+
+def read_tap(log, lines):
+    """What `prove -v` printed. A test without a name of its own is told by its number."""
+    file, entry = "?", None
+    with open(lines, "w") as out:
+        for line in log.read_text(errors="replace").splitlines():
+            if found := re.match(r"(\S+\.t) \.+", line):
+                file = found[1]
+            found = re.match(r"(not )?ok (\d+)(?: - )?(.*)", line)
+            if (found or line.startswith("Test Summary")) and entry:
+                out.write(json.dumps(entry) + "\n")
+                entry = None
+            if found:
+                outcome = "failed" if found[1] else "skipped" if re.search("# (?i:skip|todo)", line) else "passed"
+                # Some names hold values that are different each time.
+                entry = {"test": f"{file} {found[2]}", "outcome": outcome, "text": line}
+            elif entry and line.startswith("#"):
+                entry["text"] += "\n" + line
+        if entry:
+            out.write(json.dumps(entry) + "\n")
+
+
+def jdbc(work, port, chosen):
+    psql(port, "CREATE DATABASE jdbc")
+    url = "jdbc:postgresql://127.0.0.1:{port}/jdbc?user=postgres&sslmode=disable"
+    return work, ["java", "-cp", "/usr/share/java/postgresql.jar", HERE / "sessions/Session.java", url], {}
+
+
+def orms(work, port, chosen):
+    psql(port, "CREATE DATABASE orms")
+    psql(port, "CREATE EXTENSION pgcrypto", database="orms")
+    return work, ["node", HERE / "sessions/orms.js"], {"NODE_MODULES": str(work / "node"), "TZ": "UTC"}
+
+
+def read_session(log, lines):
+    """What a program of ours printed: each of its sections is a test, whose text is what counts."""
+    with open(lines, "w") as out:
+        for part in re.split(r"^== ", log.read_text(errors="replace"), flags=re.M):
+            name, _, text = part.partition("\n")
+            out.write(json.dumps({"test": name, "outcome": "passed", "text": text}) + "\n")
+
+
 DIALECT = ["test/dialect/postgresql", "test/dialect/test_suite.py"]
+READERS = {"pgx": read_go, "libpq-go": read_go, "dbd-pg": read_tap, "jdbc": read_session, "orms": read_session}
 SUITES = {
     "psycopg2": psycopg2,
     "asyncpg": asyncpg,
@@ -74,6 +166,12 @@ SUITES = {
     "sqlalchemy-sql": sqlalchemy("psycopg", "test/sql"),
     "sqlalchemy-orm": sqlalchemy("psycopg", "test/orm"),
     "django": django,
+    "rails": rails,
+    "pgx": go("github.com/jackc/pgx/v4/...", "github.com/jackc/pgconn/...", "github.com/jackc/pgtype/..."),
+    "dbd-pg": dbd_pg,
+    "jdbc": jdbc,
+    "orms": orms,
+    "libpq-go": go("github.com/lib/pq/..."),
 }
 
 
@@ -89,16 +187,19 @@ def run(work, binary, suite, chosen, mode):
         environment = {**os.environ, "PYTHONPATH": str(HERE), "SUITE_RESULTS": str(lines), "PGHOST": "127.0.0.1",
                        "PGUSER": "postgres", **more}
 
-        def go(port):
+        def start(port):
             filled = [str(part).replace("{port}", str(port)) for part in command]
             with open(results / f"{mode}.log", "w") as log:
-                subprocess.run(filled, cwd=cwd, env={**environment, "PGPORT": str(port)}, stdout=log, stderr=log)
+                filled_environment = {name: value.replace("{port}", str(port)) for name, value in environment.items()}
+                subprocess.run(filled, cwd=cwd, env={**filled_environment, "PGPORT": str(port)}, stdout=log, stderr=log)
 
         if MODES[mode] is None:
-            go(upstream)
+            start(upstream)
         else:
             with proxy(binary, upstream, MODES[mode], results / f"{mode}.proxy.log") as port:
-                go(port)
+                start(port)
+    if suite in READERS:
+        READERS[suite](results / f"{mode}.log", lines)
     print(f"  {suite} {mode}: {time.monotonic() - began:.0f} s", flush=True)
 
 
@@ -138,8 +239,9 @@ def compare(suite, all_outcomes):
     for mode in [mode for mode, outcomes in all_outcomes.items() if mode != "direct" and outcomes]:
         outcomes = all_outcomes[mode]
         missing = len(passing - outcomes.keys())
+        same_text = READERS.get(suite) is read_session
         differ = {test: why_known(suite, mode, test) for test in sorted(passing & outcomes.keys())
-                  if outcomes[test]["outcome"] != "passed"}
+                  if outcomes[test]["outcome"] != "passed" or same_text and outcomes[test]["text"] != direct[test]["text"]}
         new = sum(reason is None for reason in differ.values())
         unknown += new + missing
         print(f"  {mode} enabled: {len(passing) - missing - len(differ)} of them pass, {len(differ)} differ ({new} unknown)"
@@ -162,8 +264,12 @@ def main(arguments):
     for suite in wanted or SUITES:
         suite, _, chosen = suite.partition(":")
         chosen = [part for part in chosen.split(",") if part]
-        for mode in modes:
-            run(work, Path(binary).resolve(), suite, chosen, mode)
+        try:
+            for mode in modes:
+                run(work, Path(binary).resolve(), suite, chosen, mode)
+        except Missing as reason:
+            print(f"{suite}: left out, {reason}", flush=True)
+            continue
         unknown += compare(suite, {mode: outcomes_of(work, suite, mode) for mode in MODES})
     return 1 if unknown else 0
 

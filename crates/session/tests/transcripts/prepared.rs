@@ -109,6 +109,58 @@ fn sql_prepare_is_remembered() {
     );
 }
 
+/// Closed it could be, parsed again it could not.
+#[test]
+fn a_failed_transaction_does_not_lose_a_prepared_statement() {
+    check(
+        &mut Talk::ready("ready"),
+        "C Parse s DELETE FROM t | Sync
+         S Parsed | Ready I
+         C Query BEGIN
+         S Complete BEGIN | Ready T
+         C Query nonsense
+         S Error 42601 syntax | Ready E
+         H ready t
+         C Bind - s | Execute - | Sync
+         S Error 25P02 aborted | Ready E
+         C Query ROLLBACK
+         S Complete ROLLBACK | Ready I
+         C Bind - s | Execute - | Sync
+         S Scope | Ready I
+         S Closed | Parsed | Bound | Complete UPDATE 2 | Ready I",
+        expect![[r#"
+            C Parse s DELETE FROM t | Sync
+              > Parse s DELETE FROM t | Sync
+            S Parsed | Ready I
+              < Parsed | Ready I
+            C Query BEGIN
+              > Query BEGIN
+            S Complete BEGIN | Ready T
+              < Complete BEGIN | Ready T
+            C Query nonsense
+              > Query nonsense
+            S Error 42601 syntax | Ready E
+              < Error S=ERROR C=42601 M=syntax | Ready E
+            H ready t
+            C Bind - s | Execute - | Sync
+              > Bind - s | Execute - | Sync
+            S Error 25P02 aborted | Ready E
+              < Error S=ERROR C=25P02 M=aborted | Ready E
+            C Query ROLLBACK
+              > Query ROLLBACK
+            S Complete ROLLBACK | Ready I
+              < Complete ROLLBACK | Ready I
+            C Bind - s | Execute - | Sync
+              > Parse reprieve_probe SELECT reprieve.session_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              holds
+            S Scope | Ready I
+              > Close Ss | Parse s UPDATE t SET deleted_at = pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1(E'DELETE FROM t')) WHERE t.deleted_at IS NULL | Bind - s | Execute - | Sync
+            S Closed | Parsed | Bound | Complete UPDATE 2 | Ready I
+              < Bound | Complete DELETE 2 | Ready I
+        "#]],
+    );
+}
+
 #[test]
 fn a_star_does_not_change_under_a_prepared_statement() {
     let mut talk = Talk::ready("ready t");
@@ -132,7 +184,7 @@ fn a_star_does_not_change_under_a_prepared_statement() {
             C Bind - s | Execute - | Sync
               > Parse reprieve_refused SELECT "refused by reprieve" | Execute - | Sync
             S Error 42703 column | Ready I
-              < Error S=ERROR C=0A000 M=cached plan must not change result type | Ready I
+              < Error S=ERROR C=0A000 M=cached plan must not change result type F=plancache.c R=RevalidateCachedQuery | Ready I
         "#]],
     );
 }
