@@ -16,7 +16,8 @@ use crate::metrics::{Metrics, Outcome};
 use crate::webhook::Webhook;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-const RECONNECT_PAUSE: Duration = Duration::from_secs(5);
+const RECONNECT_MIN: Duration = Duration::from_secs(5);
+const RECONNECT_MAX: Duration = Duration::from_secs(300);
 /// Where there is no keeper, or an older one.
 const INSTALL_PAUSE: Duration = Duration::from_secs(60);
 /// Of a look: the rest is for the database's clients.
@@ -46,7 +47,9 @@ pub(crate) async fn watch(settings: Arc<KeeperSettings>, database: String, metri
         metrics: &metrics,
         database: &database,
     };
+    let mut backoff = RECONNECT_MIN;
     loop {
+        let began = Instant::now();
         let error = match timeout(CALL_TIMEOUT, Keeper::connect(&settings.config, &database)).await
         {
             Ok(Ok(keeper)) => {
@@ -68,18 +71,24 @@ pub(crate) async fn watch(settings: Arc<KeeperSettings>, database: String, metri
                 tracing::debug!(database, %error, "not watched");
                 INSTALL_PAUSE
             }
-            Some(error) => {
-                tracing::warn!(database, %error, "watching failed, it is tried again soon");
-                metrics.monitor_failed(&database);
-                RECONNECT_PAUSE
-            }
-            None => {
+            failed => {
+                let error = failed.map_or_else(
+                    || "no connection in time".to_owned(),
+                    |error| error.to_string(),
+                );
+                if began.elapsed() > RECONNECT_MAX {
+                    backoff = RECONNECT_MIN;
+                }
+                let again = backoff;
+                backoff = (backoff * 2).min(RECONNECT_MAX);
                 tracing::warn!(
                     database,
-                    "watching: no connection in time, it is tried again soon"
+                    error,
+                    ?again,
+                    "watching failed, it is tried again"
                 );
                 metrics.monitor_failed(&database);
-                RECONNECT_PAUSE
+                again
             }
         };
         sleep(pause).await;
