@@ -118,8 +118,10 @@ impl Keeper {
     /// True if this connection is the one that samples, from now on for as long as it lives. Not to be called again then.
     pub async fn lead_monitor(&self) -> Result<bool, KeeperError> {
         // Held for long: no single number, as an application may take for a lock of its own.
-        let sql = "SELECT pg_try_advisory_lock(hashtext('reprieve'), hashtext('monitor')) AS leads";
-        column(&self.row("electing who samples", sql, &[]).await?, "leads")
+        let sql = "SELECT pg_try_advisory_lock(hashtext('reprieve'), hashtext('monitor')) AS leads
+                   WHERE 'reprieve.monitor_ticks'::regclass IS NOT NULL";
+        let row = self.row("electing who samples", sql, &[]).await;
+        column(&row.map_err(|error| self.or_not_installed(error))?, "leads")
     }
 
     /// Looks at the ledger, and at what was sampled, for findings.
