@@ -22,8 +22,8 @@ const RECONNECT_MAX: Duration = Duration::from_secs(300);
 const INSTALL_PAUSE: Duration = Duration::from_secs(60);
 /// Of a look: the rest is for the database's clients.
 const SAMPLING_SHARE: u32 = 4;
-/// After it failed: a table that somebody keeps locked must not keep the others waiting.
-const SAMPLE_REST: Duration = Duration::from_secs(300);
+/// After it failed, or twenty times as long as that took: a table that somebody keeps locked must not keep the others waiting.
+const SAMPLE_REST: Duration = Duration::from_secs(60);
 const SAMPLES_MAX: i32 = 500;
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(300);
@@ -152,7 +152,7 @@ impl Watched<'_> {
         failed: &mut HashMap<Sample, Instant>,
     ) -> Result<(), KeeperError> {
         let ends = Instant::now() + time;
-        failed.retain(|_, at| at.elapsed() < SAMPLE_REST);
+        failed.retain(|_, until| Instant::now() < *until);
         for sample in self.keeper.monitor_due(SAMPLES_MAX).await? {
             if Instant::now() >= ends {
                 break;
@@ -160,13 +160,15 @@ impl Watched<'_> {
             if failed.contains_key(&sample) {
                 continue;
             }
+            let began = Instant::now();
             match self.keeper.monitor_sample(&sample).await {
                 Ok(()) => {}
                 Err(error) if self.keeper.is_closed() => return Err(error),
                 Err(error) => {
                     let database = self.database;
                     tracing::debug!(database, ?sample, %error, "not sampled");
-                    failed.insert(sample, Instant::now());
+                    let rest = SAMPLE_REST.max(began.elapsed() * 20);
+                    failed.insert(sample, Instant::now() + rest);
                 }
             }
         }
