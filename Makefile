@@ -5,7 +5,7 @@ SHELL := /bin/bash
 EXIT ?=
 CARGO ?= cargo
 
-.PHONY: help demo test lint regress isolation drivers suites versions bench fuzz
+.PHONY: help demo test lint regress isolation drivers suites versions bench fuzz incident
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -53,6 +53,12 @@ fuzz: ## Random queries, ours and sqlsmith's, directly and through the proxy wit
 	@tests/setup/packages.sh test
 	$(CARGO) build --release -p reprieve
 	$(CARGO) run --release -p tests --bin fuzz -- $(ARGS)
+
+incident: ## A clean-up script that deletes 87,423 accounts with 6.9 million rows, told of by the monitor and undone by one UNDELETE; SCALE=0.01
+	@tests/setup/packages.sh test
+	$(CARGO) build --release -p reprieve
+	$(CARGO) build --release -p tests --bin incident
+	REPRIEVE_BIN=$(CURDIR)/target/release/reprieve target/release/incident scale=$(or $(SCALE),1) $(ARGS)
 
 bench: ## What the proxy costs beside haproxy and pgbouncer, by pgbench, and what the rewriter costs; ARGS="rounds=5 clients=1,8,32"
 	@tests/setup/packages.sh bench

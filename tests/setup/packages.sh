@@ -21,6 +21,8 @@ if [ "${1:-test}" != demo ]; then
     need 'command -v node' nodejs
     need 'command -v npm' npm
     need 'command -v sqlsmith' sqlsmith
+    # promtool, which tries the alerts.
+    need 'command -v promtool' prometheus
 fi
 if [ "${1:-test}" = bench ]; then
     need 'ls /usr/lib/postgresql/*/bin/pgbench' postgresql
@@ -41,3 +43,7 @@ fi
 "${as_root[@]}" apt-get -q update >/dev/null
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 \
     -o Dpkg::Options::=--force-confold install --no-install-recommends "${missing[@]}" >/dev/null
+# Only promtool is wanted: the server is not to come up with the next boot either.
+if [[ " ${missing[*]} " == *" prometheus "* ]] && command -v systemctl >/dev/null; then
+    "${as_root[@]}" systemctl -q disable prometheus
+fi

@@ -105,6 +105,9 @@ const VERBS: &[(&str, &str)] = &[
         "SHOW DELETIONS PER TABLE",
         "reprieve.deletions_per_table_v1()",
     ),
+    ("SHOW HEALTH", "reprieve.show_health"),
+    ("SHOW ROWS FROM p", "reprieve.show_rows"),
+    ("WATCH TABLE p AT 3 PERCENT", "reprieve.watch_v1('p', 3)"),
     (
         "GUARD TABLE p MAX ROWS 1000 WAIT '1 s'",
         "reprieve.guard_v1('p', max_rows => 1000)",

@@ -7,5 +7,5 @@ mod snapshot;
 
 pub use name::{QualifiedName, fold_identifier, quote_identifier, quote_literal};
 pub use snapshot::{
-    Catalog, CatalogError, Column, Generation, Mode, Resolved, RowType, SearchPath, Table,
+    Catalog, CatalogError, Column, Generation, Mode, Resolved, RowType, SearchPath, Show, Table,
 };

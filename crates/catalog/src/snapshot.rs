@@ -99,7 +99,36 @@ impl Table {
     }
 }
 
-/// Where unqualified relation names are looked up in one session.
+/// Which rows of marked tables a session reads: the setting `reprieve.show`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Show {
+    #[default]
+    Live,
+    Deleted,
+    All,
+    /// Set, but the role may not.
+    Forbidden,
+    /// Set to something else.
+    Invalid,
+}
+
+impl Show {
+    /// The condition on a column `deleted_at`, `qualifier` with its dot or nothing.
+    pub fn condition(self, qualifier: &str) -> String {
+        match self {
+            // Who may not is refused anyway.
+            Self::Live | Self::Forbidden | Self::Invalid => {
+                format!("{qualifier}deleted_at IS NULL")
+            }
+            Self::Deleted => format!("{qualifier}deleted_at IS NOT NULL"),
+            // The planner sees through it.
+            Self::All => format!("({qualifier}deleted_at IS NULL OR true)"),
+        }
+    }
+}
+
+/// Where unqualified relation names are looked up in one session, and what it is shown of tables.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct SearchPath {
     /// In order, implicit ones (`pg_temp_n`, `pg_catalog`) included: `current_schemas(true)`.
@@ -108,6 +137,7 @@ pub struct SearchPath {
     pub temp_schema: Option<String>,
     /// Names of the relations in it.
     pub temp_relations: BTreeSet<String>,
+    pub show: Show,
 }
 
 /// What a relation name means.

@@ -13,6 +13,16 @@ EXCEPTION WHEN insufficient_privilege THEN
         USING HINT = 'Let a superuser run CREATE ROLE reprieve_admin NOLOGIN, then install again.';
 END $$;
 
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'reprieve_viewer') THEN
+        CREATE ROLE reprieve_viewer NOLOGIN;
+    END IF;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE NOTICE 'role "reprieve_viewer" does not exist and this role may not create it'
+        USING HINT = 'Where applications are to be shown deleted rows (reprieve.show), let a superuser run CREATE ROLE reprieve_viewer NOLOGIN.';
+END $$;
+
 -- What the reconciler last saw of a table: it looks again only where this differs.
 ALTER TABLE reprieve.tables ADD COLUMN IF NOT EXISTS signature text;
 -- What the catalog document says of the table, true while `signature` is.
@@ -76,17 +86,37 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT EXISTS (SELECT FROM pg_event_trigger e WHERE e.evtname = 'reprieve_start' AND e.evtenabled <> 'D')
 $$;
 
--- Where this session looks up unqualified names: {"path":[..],"temp_schema":..,"temp":[..]}. No SET clause
+-- True if the current role may be shown deleted rows: members of reprieve_viewer and of reprieve_admin. Unlike a GRANT on a table
+-- that is asked of the role which runs the statement, whatever it has SET.
+CREATE OR REPLACE FUNCTION reprieve.may_show_v1() RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) ANY ('{reprieve_viewer,reprieve_admin}'::pg_catalog.name[])
+                      AND pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER'))
+$$;
+
+-- The setting reprieve.show of a session that has set it; forbidden for whoever may not, invalid if there is no such value. No error: a
+-- statement of the proxy's own must not fail.
+CREATE OR REPLACE FUNCTION reprieve.shown_v1() RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN s.shown OPERATOR(pg_catalog.=) 'live' THEN s.shown
+                WHEN s.shown OPERATOR(pg_catalog.<>) ALL ('{deleted,all}'::pg_catalog.text[]) THEN 'invalid'
+                WHEN reprieve.may_show_v1() THEN s.shown ELSE 'forbidden' END
+    FROM (SELECT pg_catalog.lower(pg_catalog.current_setting('reprieve.show', true)) AS shown) AS s
+$$;
+
+-- Where this session looks up unqualified names: {"path":[..],"temp_schema":..,"temp":[..]}, and "show" where it was set. No SET clause
 -- and no SECURITY DEFINER: it must see the path of the caller. Everything in it is qualified instead.
 CREATE OR REPLACE FUNCTION reprieve.session_v1() RETURNS text
 LANGUAGE sql STABLE AS $$
-    SELECT pg_catalog.json_build_object(
+    SELECT CASE WHEN coalesce(pg_catalog.current_setting('reprieve.show', true), '') OPERATOR(pg_catalog.=) '' THEN d.document::text
+                ELSE (d.document::pg_catalog.jsonb OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('show', reprieve.shown_v1()))::text END
+    FROM (SELECT pg_catalog.json_build_object(
         'path', pg_catalog.to_json(pg_catalog.current_schemas(true)),
         'temp_schema', (SELECT n.nspname FROM pg_catalog.pg_namespace n
                         WHERE n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()),
         'temp', coalesce((SELECT pg_catalog.json_agg(c.relname ORDER BY c.relname) FROM pg_catalog.pg_class c
                           WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()
-                            AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S}'::"char"[])), '[]'::json))::text
+                            AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S}'::"char"[])), '[]'::json)) AS document) AS d
 $$;
 
 -- What the document says of one table, but for its mode: {"oid":..,"schema":..,"name":..,"kind":..,"columns":[..],..}.

@@ -6,6 +6,7 @@ mod connection;
 mod doctor;
 mod error;
 mod install;
+mod monitor;
 mod online;
 mod snapshot;
 mod tables;
@@ -16,6 +17,10 @@ pub use connection::{Keeper, Watch};
 pub use doctor::{Finding, IntegrityFinding, Severity};
 pub use error::KeeperError;
 pub use install::{Graveyard, InstallReport, KEEPER_VERSION, UninstallReport};
+pub use monitor::{
+    DeletesReport, FindingSeverity, FindingsReport, KeyReport, MonitorLimits, MonitorReport, News,
+    RehearsalReport, Sample, TableReport,
+};
 pub use snapshot::{Loaded, Sidecar};
 pub use tables::{
     Enabled, Failed, GuardSettings, OnDrop, Progress, RequestedMode, Step, TableSettings,

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::metrics::Metrics;
+use crate::monitor::MonitorSettings;
 use crate::watcher;
 
 /// How long a session waits for its catalog before it is told that there is none.
@@ -29,6 +30,8 @@ pub struct KeeperSettings {
     pub auto_install: bool,
     pub tables: TableSettings,
     pub sidecar: Sidecar,
+    /// `None`: nobody watches.
+    pub monitor: Option<MonitorSettings>,
 }
 
 /// Since which catalog a session may have had statements on their way that the server has not answered.
@@ -245,7 +248,7 @@ impl Databases {
         self.settings.subscribe()
     }
 
-    pub(crate) fn metrics(&self) -> &Metrics {
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
@@ -438,6 +441,7 @@ mod tests {
                 version: "0".into(),
                 lease: Duration::from_secs(60),
             },
+            monitor: None,
         };
         let databases = Databases::new(Some(settings), Arc::new(Metrics::new()));
         let handle = databases.handle("shop");

@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use keeper::MonitorReport;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -10,6 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use session::{Observation, Port};
+
+use crate::monitor_metrics::Reports;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[allow(non_camel_case_types, reason = "label values are lower case")]
@@ -47,6 +50,18 @@ struct DatabaseLabels {
     database: String,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "label values are lower case")]
+pub(crate) enum Outcome {
+    delivered,
+    failed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: Outcome,
+}
+
 /// Shared by all clients.
 pub struct Metrics {
     registry: Registry,
@@ -66,6 +81,9 @@ pub struct Metrics {
     upstream_connect: Histogram,
     upstream_failures: Counter,
     catalog_loaded: Family<DatabaseLabels, Gauge<f64, AtomicU64>>,
+    monitor_failures: Family<DatabaseLabels, Counter>,
+    webhook_posts: Family<OutcomeLabels, Counter>,
+    reports: Reports,
 }
 
 impl Default for Metrics {
@@ -94,6 +112,9 @@ impl Metrics {
             upstream_connect: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
             upstream_failures: Counter::default(),
             catalog_loaded: Family::default(),
+            monitor_failures: Family::default(),
+            webhook_posts: Family::default(),
+            reports: Reports::default(),
         };
         metrics.register();
         metrics
@@ -183,6 +204,23 @@ impl Metrics {
             "When the catalog served by was last found up to date, unix time",
             self.catalog_loaded.clone(),
         );
+        r.register(
+            "monitor_failures",
+            "Times that watching a database failed and began anew",
+            self.monitor_failures.clone(),
+        );
+        r.register(
+            "webhook_posts",
+            "Attempts to tell the webhook, by outcome",
+            self.webhook_posts.clone(),
+        );
+        // There from the start: increase() sees the first one, too.
+        for outcome in [Outcome::delivered, Outcome::failed] {
+            self.webhook_posts
+                .get_or_create(&OutcomeLabels { outcome })
+                .inc_by(0);
+        }
+        r.register_collector(Box::new(self.reports.clone()));
     }
 
     /// Adds what another part of the process counts.
@@ -266,6 +304,37 @@ impl Metrics {
         self.catalog_loaded.remove(&DatabaseLabels {
             database: database.to_owned(),
         });
+    }
+
+    pub(crate) fn monitored(&self, database: &str, report: MonitorReport) {
+        self.reports.set(database, report);
+    }
+
+    pub(crate) fn monitor_began(&self, database: &str) {
+        let labels = DatabaseLabels {
+            database: database.to_owned(),
+        };
+        self.monitor_failures.get_or_create(&labels).inc_by(0);
+    }
+
+    pub(crate) fn monitor_failed(&self, database: &str) {
+        let labels = DatabaseLabels {
+            database: database.to_owned(),
+        };
+        self.monitor_failures.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn monitor_closed(&self, database: &str) {
+        self.reports.remove(database);
+        self.monitor_failures.remove(&DatabaseLabels {
+            database: database.to_owned(),
+        });
+    }
+
+    pub(crate) fn webhook_posted(&self, outcome: Outcome) {
+        self.webhook_posts
+            .get_or_create(&OutcomeLabels { outcome })
+            .inc();
     }
 
     /// Name and value of everything that SHOW STATS lists.

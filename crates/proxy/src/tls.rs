@@ -100,6 +100,22 @@ pub fn to_server(
     Ok(Some(Arc::new(config)))
 }
 
+/// The client side of TLS to a webhook: certificate and name are checked.
+pub(crate) fn to_webhook(root_cert: Option<&PathBuf>) -> Result<Arc<ClientConfig>, TlsError> {
+    let verifier = Verifier {
+        chain: Some(Chain::load(root_cert)?),
+        names: true,
+        provider: provider(),
+    };
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| TlsError(error.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }

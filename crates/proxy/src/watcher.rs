@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::databases::{Database, Databases, KeeperSettings};
+use crate::monitor;
 
 /// Between two looks for changes of the catalog that nobody has announced.
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(100);
@@ -151,6 +152,15 @@ async fn reconcile(keeper: &Keeper, database: &str, patience: Duration) -> Resul
     }
 }
 
+/// A task that ends with the connection beside which it runs.
+struct Running(JoinHandle<()>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 struct Watcher {
     database: Arc<Database>,
     users: watch::Receiver<usize>,
@@ -203,6 +213,11 @@ impl Watcher {
                 tokio::spawn(enable);
             }
         }
+        let _monitor = Running(tokio::spawn(monitor::watch(
+            Arc::clone(settings),
+            name.to_owned(),
+            Arc::clone(registry.metrics()),
+        )));
         let mut bell = call("listening", keeper.watch(settings.sidecar.lease / 3)).await?;
         let announces = call("reading settings", keeper.is_to_announce()).await?;
         let mut looked = Instant::now();

@@ -25,7 +25,7 @@ macro_rules! section {
         }
     ) => {
         $(#[doc = $title])+
-        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields, default)]
         pub struct $section {
             $( $(#[doc = $doc])+ pub $field: $type, )+
@@ -120,6 +120,44 @@ section! {
 }
 
 section! {
+    /// Watching: rows, losses, orphans, tombstones, rehearsals; see docs/monitoring.md. Of many sidecars one samples, all show it.
+    Monitor {
+        /// Between two looks; 0: no watching. A sidecar watches a database as long as it has clients there, on a connection of its own.
+        interval_seconds: u64 = 15,
+        /// Of the rows of a table: if more were deleted within the window and not brought back, it is a finding. `WATCH TABLE t` says
+        /// otherwise for a table.
+        loss_percent: f64 = 1.0,
+        /// The window.
+        loss_window_seconds: u64 = 300,
+        /// Fewer lost rows are no finding.
+        loss_rows: u64 = 20,
+        /// Of the rows that lie in a table: more deleted ones are a finding. From 10,000 of them on.
+        tombstone_percent: f64 = 50.0,
+        /// A finding if no undelete was rehearsed for so long; 0: never.
+        rehearsal_days: u32 = 30,
+        /// In `/metrics`, per database: tables, foreign keys, pairs of table and role. The rest is added up as `(other)`.
+        series_max: u32 = 100,
+    }
+}
+
+section! {
+    /// Whom to tell of findings: one JSON document in a POST for each, when it is found and when it is over. Again until it was
+    /// answered with 2xx, waiting from 1 second up to 5 minutes.
+    Webhook {
+        /// `http://host[:port]/path` or `https://...`; empty: nobody.
+        url: String = String::new(),
+        /// The header `Authorization`, as in `Bearer ...`.
+        authorization: String = String::new(),
+        /// Root certificates for https (PEM); empty: those of the system.
+        root_cert_file: String = String::new(),
+        /// For one attempt.
+        timeout_seconds: u64 = 10,
+        /// `critical`, `warning` or `notice`: findings below it are in the log only.
+        severity: String = "warning".into(),
+    }
+}
+
+section! {
     /// Which tables are enabled: globs over `schema.table`, separated by commas or as a list, for
     /// tables that exist and for new ones. `*.*` is all but system schemas.
     Tables {
@@ -195,7 +233,7 @@ section! {
 }
 
 /// The whole file.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Raw {
     pub listen: Listen,
@@ -203,6 +241,8 @@ pub struct Raw {
     pub tls: Tls,
     pub keeper: Keeper,
     pub tables: Tables,
+    pub monitor: Monitor,
+    pub webhook: Webhook,
     pub guards: Guards,
     pub ledger: Ledger,
     pub log: Log,
@@ -342,12 +382,14 @@ pub fn manual() -> String {
          wrong. SIGHUP reads everything again: what can change does, for clients that come from then on; if anything\n\
          is wrong, the old configuration stays and the log says why.\n",
     );
-    let sections: [(&str, &str, Vec<Key>); 9] = [
+    let sections: [(&str, &str, Vec<Key>); 11] = [
         ("listen", Listen::title(), Listen::keys()),
         ("upstream", Upstream::title(), Upstream::keys()),
         ("tls", Tls::title(), Tls::keys()),
         ("keeper", Keeper::title(), Keeper::keys()),
         ("tables", Tables::title(), Tables::keys()),
+        ("monitor", Monitor::title(), Monitor::keys()),
+        ("webhook", Webhook::title(), Webhook::keys()),
         ("guards", Guards::title(), Guards::keys()),
         ("ledger", Ledger::title(), Ledger::keys()),
         ("log", Log::title(), Log::keys()),

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use keeper::{GuardSettings, KeeperConfig, OnDrop, Sidecar, TableSettings};
+use keeper::{
+    FindingSeverity, GuardSettings, KeeperConfig, MonitorLimits, OnDrop, Sidecar, TableSettings,
+};
 use proxy::{
-    ClientTls, ClientTlsMode, KeeperSettings, Limits, ListenAddress, Settings, SslMode, Upstream,
-    UpstreamUrl,
+    ClientTls, ClientTlsMode, KeeperSettings, Limits, ListenAddress, MonitorSettings, Settings,
+    SslMode, Upstream, UpstreamUrl, Webhook, WebhookAddress,
 };
 
 use crate::config_file::{FILE_DEFAULT, Raw, Sources};
@@ -27,6 +29,8 @@ pub struct Config {
     /// Of `serve`, among its like.
     pub lease: Duration,
     pub tables: TableSettings,
+    /// `None`: nobody watches.
+    pub monitor: Option<MonitorSettings>,
     pub log: LogConfig,
     pub plan_cache_bytes: u64,
     /// Those that relay.
@@ -99,6 +103,7 @@ impl Config {
                     other => return Err(blame.key("ledger.literals", other, "it is keep or mask")),
                 },
             },
+            monitor: monitor(raw, &blame)?,
             log: log(raw, &blame)?,
             plan_cache_bytes: raw.limits.plan_cache_bytes,
             threads: threads(raw.limits.threads),
@@ -116,6 +121,7 @@ impl Config {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 lease: self.lease,
             },
+            monitor: self.monitor.clone(),
         })
     }
 
@@ -284,6 +290,88 @@ fn keeper(raw: &Raw, blame: &Blame<'_>) -> Result<Option<KeeperConfig>, ConfigEr
     }
 }
 
+fn monitor(raw: &Raw, blame: &Blame<'_>) -> Result<Option<MonitorSettings>, ConfigError> {
+    let monitor = &raw.monitor;
+    for (key, percent) in [
+        ("monitor.loss_percent", monitor.loss_percent),
+        ("monitor.tombstone_percent", monitor.tombstone_percent),
+    ] {
+        if !(0.001..=100.0).contains(&percent) {
+            let reason = "from 0.001 to 100 are possible";
+            return Err(blame.key(key, &percent.to_string(), reason));
+        }
+    }
+    for (key, value, range) in [
+        (
+            "monitor.interval_seconds",
+            monitor.interval_seconds,
+            0..=3600,
+        ),
+        (
+            "monitor.loss_window_seconds",
+            monitor.loss_window_seconds,
+            10..=86400,
+        ),
+        (
+            "monitor.loss_rows",
+            monitor.loss_rows,
+            1..=u64::from(u32::MAX),
+        ),
+        ("monitor.series_max", monitor.series_max.into(), 1..=10000),
+        (
+            "webhook.timeout_seconds",
+            raw.webhook.timeout_seconds,
+            1..=300,
+        ),
+    ] {
+        if !range.contains(&value) {
+            let reason = format!("from {} to {} are possible", range.start(), range.end());
+            return Err(blame.key(key, &value.to_string(), &reason));
+        }
+    }
+    let webhook = webhook(raw, blame)?;
+    let limits = MonitorLimits {
+        interval_seconds: monitor.interval_seconds,
+        loss_percent: monitor.loss_percent,
+        loss_window_seconds: monitor.loss_window_seconds,
+        loss_rows: monitor.loss_rows,
+        tombstone_percent: monitor.tombstone_percent,
+        rehearsal_days: monitor.rehearsal_days,
+    };
+    Ok(Some(MonitorSettings {
+        limits,
+        series_max: monitor.series_max,
+        webhook,
+    })
+    .filter(|_| monitor.interval_seconds > 0))
+}
+
+fn webhook(raw: &Raw, blame: &Blame<'_>) -> Result<Option<Webhook>, ConfigError> {
+    let severity = match raw.webhook.severity.as_str() {
+        "critical" => FindingSeverity::Critical,
+        "warning" => FindingSeverity::Warning,
+        "notice" => FindingSeverity::Notice,
+        other => {
+            let reason = "expected critical, warning or notice";
+            return Err(blame.key("webhook.severity", other, reason));
+        }
+    };
+    if raw.webhook.url.is_empty() {
+        return Ok(None);
+    }
+    let root = Some(raw.webhook.root_cert_file.as_str()).filter(|path| !path.is_empty());
+    let address = WebhookAddress {
+        url: &raw.webhook.url,
+        authorization: &raw.webhook.authorization,
+        root_cert_file: root.map(PathBuf::from),
+        patience: Duration::from_secs(raw.webhook.timeout_seconds),
+        severity,
+    };
+    let made = Webhook::new(&address);
+    made.map(Some)
+        .map_err(|reason| blame.secret("webhook.url", &reason))
+}
+
 fn log(raw: &Raw, blame: &Blame<'_>) -> Result<LogConfig, ConfigError> {
     let json = match raw.log.format.as_str() {
         "text" => false,
@@ -379,6 +467,22 @@ mod tests {
             ),
             (|raw| raw.log.format = "xml".into(), ["log.format", "json"]),
             (
+                |raw| raw.monitor.loss_percent = 0.0,
+                ["monitor.loss_percent", "0.001"],
+            ),
+            (
+                |raw| raw.monitor.loss_window_seconds = 1,
+                ["monitor.loss_window_seconds", "from 10"],
+            ),
+            (
+                |raw| raw.webhook.url = "example.org/hook".into(),
+                ["webhook.url", "https://"],
+            ),
+            (
+                |raw| raw.webhook.severity = "bad".into(),
+                ["webhook.severity", "critical"],
+            ),
+            (
                 |raw| raw.log.level = "info,=".into(),
                 ["log.level", "info,="],
             ),
@@ -397,6 +501,7 @@ mod tests {
         for change in [
             (|raw: &mut Raw| raw.upstream.url = "x://u:hunter2@h".into()) as fn(&mut Raw),
             |raw| raw.keeper.url = "postgres://u:hunter2@h:x/d".into(),
+            |raw| raw.webhook.url = "https://u:hunter2@h/".into(),
         ] {
             let error = check(change).err().unwrap().to_string();
             assert!(!error.contains("hunter2"), "{error}");

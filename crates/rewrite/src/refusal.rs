@@ -124,6 +124,27 @@ const DOCUMENTED: &[Documented] = &[
         instead: "Name the columns, or `ENABLE SOFT DELETE ON t MODE bin` on the admin port first.",
     },
     Documented {
+        code: "R15",
+        sqlstate: "25006",
+        when: "A statement writes, or makes a table or view of what it reads, and names a soft-delete table while `reprieve.show` is not `live`.",
+        why: "Deleted rows would be changed, or be kept as if they were live.",
+        instead: "`RESET reprieve.show` first. To bring rows back: UNDELETE on the admin port.",
+    },
+    Documented {
+        code: "R16",
+        sqlstate: "42501",
+        when: "A soft-delete table is used while `reprieve.show` is not `live`, by a role that is no member of `reprieve_viewer`.",
+        why: "Deleted rows are shown to those only to whom a DBA grants it.",
+        instead: "`RESET reprieve.show`, or let a DBA `GRANT reprieve_viewer` to the role.",
+    },
+    Documented {
+        code: "R17",
+        sqlstate: "22023",
+        when: "A soft-delete table is used while `reprieve.show` is none of `live`, `deleted`, `all`.",
+        why: "",
+        instead: "`RESET reprieve.show`.",
+    },
+    Documented {
         code: "V1",
         sqlstate: "42601",
         when: "Admin port: a verb is not written as it should be.",

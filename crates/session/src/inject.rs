@@ -23,6 +23,8 @@ pub(crate) enum Purpose {
     Admin,
     /// What do names mean?
     Scope,
+    /// May this role be shown deleted rows?
+    Viewer,
     /// The schema has changed.
     Follow,
     /// A statement of SQL PREPARE means something else now.
@@ -52,6 +54,7 @@ impl Purpose {
                  FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) 'reprieve_admin'"
             }
             Self::Scope => "SELECT reprieve.session_v1()",
+            Self::Viewer => "SELECT reprieve.may_show_v1()",
             Self::Follow => "SELECT reprieve.after_ddl_v1()",
             // Sent with texts of their own.
             Self::Prepare | Self::Constraints | Self::Syntax => "",
@@ -185,6 +188,13 @@ impl Session {
             Purpose::Admin => self.admit_admin(injection, out),
             Purpose::Scope => self.learned(injection, out),
             Purpose::Follow => self.followed(injection, out),
+            Purpose::Viewer => {
+                self.is_viewer = Some(injection.value.as_deref() == Some("t"));
+                if let Some(error) = injection.error {
+                    self.report_failure(error, injection.synced, out);
+                }
+                Ok(())
+            }
             Purpose::Prepare => {
                 self.prepared_again(injection, out);
                 Ok(())

@@ -175,6 +175,20 @@ impl Session {
         if let Some(refused) = self.forged_setting(&reading) {
             return Ok(Judgement::Refused(refused));
         }
+        if let Some(offset) = self.shows_deleted(&reading) {
+            match self.is_viewer {
+                Some(true) => {}
+                Some(false) => {
+                    let refusal = refusals::no_viewer(offset);
+                    return Ok(Judgement::Refused(Refused {
+                        attempt: reading.attempt(&refusal),
+                        refusal,
+                        cut: None,
+                    }));
+                }
+                None => return self.wait_for(Wish::LearnViewer, out),
+            }
+        }
         match self.port {
             Port::Admin => self.judge_admin(&reading, &catalog, out),
             Port::App if !reading.scanned.concerns_us() => {
@@ -197,6 +211,15 @@ impl Session {
             refusal,
             cut: None,
         })
+    }
+
+    /// Where the text begins to show deleted rows. The server asks again wherever that has an effect.
+    fn shows_deleted(&self, reading: &Reading<'_>) -> Option<usize> {
+        if self.port == Port::Admin || self.status == TransactionStatus::Failed {
+            return None;
+        }
+        let strings = reading.flags.standard_conforming_strings;
+        settings::shows_deleted(reading.text, reading.scanned.statements(), strings)
     }
 
     /// The plan of a text that was seen before, without reading it again.
@@ -381,6 +404,7 @@ impl Session {
                     self.unsettled |= self.changes.own.is_some();
                 }
                 Effect::Settings | Effect::Ddl => {
+                    self.is_viewer = None;
                     self.scope.disturb();
                     self.unsettled = true;
                 }

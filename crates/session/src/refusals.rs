@@ -74,6 +74,13 @@ const DOCUMENTED: &[Documented] = &[
         why: "The keeper keeps its books of the open deletion in them.",
         instead: "Applications set `reprieve.actor`, `reprieve.reason`, `reprieve.max_rows`, `reprieve.show` and `reprieve.truncate`.",
     },
+    Documented {
+        code: "W9",
+        sqlstate: "42501",
+        when: "A role that is no member of `reprieve_viewer` sets `reprieve.show` to `deleted` or `all`.",
+        why: "Deleted rows are shown to those only to whom a DBA grants it.",
+        instead: "`GRANT reprieve_viewer TO app`, or `RESET reprieve.show`.",
+    },
 ];
 
 /// `docs/refusals.md`: everything that is not sent, of the rewriter and of the session.
@@ -190,6 +197,19 @@ pub(crate) fn forged_setting(name: &str, offset: usize) -> Arc<Refusal> {
     })
 }
 
+/// The role may not be shown deleted rows.
+pub(crate) fn no_viewer(offset: usize) -> Arc<Refusal> {
+    Arc::new(Refusal {
+        offset: Some(offset),
+        ..refusal(
+            "W9",
+            "42501",
+            "permission denied to set parameter \"reprieve.show\"".to_owned(),
+            "It is for members of role reprieve_viewer: let a DBA GRANT reprieve_viewer TO this role.",
+        )
+    })
+}
+
 /// Two changes of the rewriter met.
 pub(crate) fn conflict() -> Arc<Refusal> {
     Arc::new(refusal(
@@ -215,6 +235,7 @@ mod tests {
             conflict(),
             result_type_changed(),
             forged_setting("reprieve.role", 0),
+            no_viewer(0),
         ];
         assert_eq!(refusals.len(), DOCUMENTED.len());
         for refusal in refusals {

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
-use catalog::SearchPath;
+use catalog::{SearchPath, Show};
 use rewrite::ClientEncoding;
 use serde::Deserialize;
 
@@ -17,6 +17,9 @@ struct Document {
     temp_schema: Option<String>,
     #[serde(default)]
     temp: BTreeSet<String>,
+    /// Absent where it is `live`. The keeper has seen that the role may.
+    #[serde(default)]
+    show: Show,
 }
 
 /// A search path as part of the plan cache's keys.
@@ -133,11 +136,13 @@ impl ScopeTracker {
             path,
             temp_schema,
             temp,
+            show,
         } = serde_json::from_str(document)?;
         let new = SearchPath {
             schemas: path,
             temp_schema,
             temp_relations: temp,
+            show,
         };
         if *self.path != new {
             self.path = Path::new(new);

@@ -81,6 +81,8 @@ pub(crate) enum Wish {
     LookAgain,
     /// Ask for the search path.
     LearnScope,
+    /// Ask whether the role may be shown deleted rows.
+    LearnViewer,
     /// Tell the client, then end.
     Dismiss(Box<Dismissal>),
 }
@@ -165,6 +167,8 @@ pub struct Session {
     /// Error of an injected statement, for the client's next message.
     pub(crate) failed_probe: Option<BytesMut>,
     pub(crate) scope: ScopeTracker,
+    /// The role may be shown deleted rows, if that is known.
+    pub(crate) is_viewer: Option<bool>,
     pub(crate) changes: Changes,
     /// A Query that is sent in parts.
     pub(crate) parts: Option<Box<Parts>>,
@@ -197,6 +201,7 @@ impl Session {
             withheld_ready: false,
             failed_probe: None,
             scope: ScopeTracker::default(),
+            is_viewer: None,
             changes: Changes::default(),
             parts: None,
             statements: Statements::default(),
@@ -417,6 +422,8 @@ impl Session {
             self.inject(Purpose::Follow, !self.unsynced, out);
         } else if can_ask && matches!(wish, Wish::LearnScope) {
             self.inject(Purpose::Scope, !self.unsynced, out);
+        } else if can_ask && matches!(wish, Wish::LearnViewer) {
+            self.inject(Purpose::Viewer, !self.unsynced, out);
         }
         Ok(())
     }

@@ -34,6 +34,45 @@ pub(crate) fn forbidden(
     })
 }
 
+/// Where these statements begin to show deleted rows: SET reprieve.show, and set_config() with literals.
+pub(crate) fn shows_deleted(
+    text: &[u8],
+    statements: &[Statement],
+    standard_conforming_strings: bool,
+) -> Option<usize> {
+    statements.iter().find_map(|statement| {
+        let mut words = Words {
+            text,
+            tokens: token_ranges(text, statement.range.clone(), standard_conforming_strings),
+        };
+        let first = words.clone().next().and_then(|token| text.get(token))?;
+        if first.eq_ignore_ascii_case(b"set") {
+            words.next();
+            let named = words.setting().filter(|named| is_show(&named.name))?;
+            words.next();
+            return (!words.means_live()).then_some(named.offset);
+        }
+        while matches!(statement.effect, Effect::Settings | Effect::Prepare { .. })
+            && words.skip_behind(&["set_config"]).is_some()
+        {
+            if words.next_is(b"(")
+                && let Some(named) = words.literal().filter(|named| is_show(&named.name))
+            {
+                words.next();
+                words.next_is(b",");
+                if !words.means_live() {
+                    return Some(named.offset);
+                }
+            }
+        }
+        None
+    })
+}
+
+fn is_show(name: &str) -> bool {
+    name.eq_ignore_ascii_case("reprieve.show")
+}
+
 /// The first parameter of a StartupMessage that sets what it may not.
 pub(crate) fn forbidden_at_startup(parameters: &[(String, String)]) -> Option<String> {
     parameters.iter().find_map(|(name, value)| {
@@ -147,6 +186,19 @@ impl Words<'_> {
             name,
             offset: first.start,
         })
+    }
+
+    /// True if the value that comes next shows no deleted rows.
+    fn means_live(&self) -> bool {
+        let value = self
+            .clone()
+            .next()
+            .and_then(|token| self.text.get(token))
+            .map(|value| String::from_utf8_lossy(value).to_ascii_lowercase());
+        matches!(
+            value.as_deref(),
+            Some("default" | "live" | "'live'" | "''" | "\"live\"")
+        )
     }
 
     /// A string without escapes.
@@ -269,6 +321,36 @@ mod tests {
             "SET",
         ] {
             assert_eq!(named(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_shows_deleted_rows_is_found() {
+        let found = |text: &str| {
+            let catalog = catalog::Catalog::default();
+            let encoding = rewrite::ClientEncoding::Utf8;
+            let scanned = rewrite::scan(text.as_bytes(), &catalog, true, encoding);
+            shows_deleted(text.as_bytes(), scanned.statements(), true).is_some()
+        };
+        for text in [
+            "SET reprieve.show = 'deleted'",
+            "set local Reprieve.Show to all",
+            "SELECT 1; SET SESSION \"reprieve\".show = $1",
+            "SELECT set_config('reprieve.show', 'all', true)",
+            "SELECT set_config('a.b', 'x', true), set_config('reprieve.show', $1, true)",
+        ] {
+            assert!(found(text), "{text}");
+        }
+        for text in [
+            "SET reprieve.show = live",
+            "SET reprieve.show TO DEFAULT",
+            "RESET reprieve.show",
+            "SHOW reprieve.show",
+            "SELECT set_config('reprieve.show', 'live', true)",
+            "SELECT set_config('reprieve.reason', 'reprieve.show', true)",
+            "SET reprieve.reason = 'all'",
+        ] {
+            assert!(!found(text), "{text}");
         }
     }
 

@@ -35,7 +35,15 @@ fn main() {
         Trial::test("asyncpg", || {
             compare("asyncpg", |dsn| python("asyncpg_session.py", dsn))
         }),
-        Trial::test("node_postgres", || compare("node_postgres", node)),
+        Trial::test("node_postgres", || {
+            compare("node_postgres", |dsn| node("node_pg.js", dsn))
+        }),
+        Trial::test("psycopg_3_verbs", || {
+            verbs("verbs_psycopg", |dsn| python("verbs.py", dsn))
+        }),
+        Trial::test("node_postgres_verbs", || {
+            verbs("verbs_node", |dsn| node("verbs.js", dsn))
+        }),
         Trial::test("psql", || compare("psql", |dsn| psql("psql.sql", dsn))),
         Trial::test("psql_describe", || {
             compare("psql_describe", |dsn| psql("psql_describe.sql", dsn))
@@ -79,6 +87,36 @@ fn compare(name: &str, play: impl Fn(&str) -> String) -> Result<(), Failed> {
     difference(&told[0], &told[1]).map_or(Ok(()), |difference| Err(difference.into()))
 }
 
+/// All verbs of `tests/drivers/verbs.txt`, on the admin port.
+fn verbs(name: &str, play: impl Fn(&str) -> String) -> Result<(), Failed> {
+    let Some(proxy) = PAIR.proxy() else {
+        return Ok(());
+    };
+    PAIR.create_database(name);
+    let mut app = proxy.connect(name);
+    app.run(SETUP);
+    PAIR.settle(name);
+    app.run("DELETE FROM item WHERE id = 11");
+    let Target::Tcp(port) = proxy.admin() else {
+        return Err("drivers connect by TCP".into());
+    };
+    let told = play(&format!(
+        "postgresql://postgres@127.0.0.1:{port}/{name}?sslmode=disable"
+    ));
+    let list = std::fs::read_to_string(script("verbs.txt"))?;
+    let wanted = list
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    assert_eq!(wanted.count(), told.lines().count(), "{told}");
+    let wrong = told.lines().filter(|line| !line.starts_with("ok "));
+    let wrong = wrong.collect::<Vec<_>>().join("\n");
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.into())
+    }
+}
+
 /// Where `tests/setup/drivers.sh` puts the drivers.
 fn drivers() -> PathBuf {
     static DIR: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -99,14 +137,16 @@ fn python(name: &str, dsn: &str) -> String {
     run(python
         .arg(script(name))
         .env("DSN", dsn)
+        .env("VERBS", script("verbs.txt"))
         .env("PYTHONHASHSEED", "0"))
 }
 
-fn node(dsn: &str) -> String {
+fn node(name: &str, dsn: &str) -> String {
     let mut node = Command::new("node");
     run(node
-        .arg(script("node_pg.js"))
+        .arg(script(name))
         .env("DSN", dsn)
+        .env("VERBS", script("verbs.txt"))
         .env("NODE_DRIVERS", drivers().join("node")))
 }
 

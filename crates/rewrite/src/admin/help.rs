@@ -25,6 +25,8 @@ pub(super) const RETAIN: &str = "RETAIN TABLE table FOR interval | FOREVER | DEF
 pub(super) const HOLD: &str = "HOLD DELETION n | TABLE table [REASON text]";
 pub(super) const RELEASE: &str = "RELEASE DELETION n | TABLE table";
 pub(super) const ERASE: &str = "ERASE SUBJECT FROM table WHERE condition [MENTIONING text, ...]";
+pub(super) const WATCH: &str = "WATCH TABLE table AT n PERCENT | NEVER | DEFAULT";
+pub(super) const SHOW_ROWS: &str = "SHOW ROWS [FROM table] [SINCE time] [LIMIT n]";
 pub(super) const GUARD: &str = "GUARD TABLE table | ALL TABLES [MAX ROWS n | NONE] [MAX SHARE p PERCENT | NONE] [NO WHERE REFUSE | ALLOW] [TRUNCATE REFUSE | ALLOW] [DROP REFUSE | ALLOW] [PER STATEMENT | TRANSACTION] [FOR role] [WAIT interval]";
 pub(super) const UNGUARD: &str =
     "UNGUARD TABLE table | ALL TABLES [PER STATEMENT | TRANSACTION] [FOR role]";
@@ -122,6 +124,18 @@ pub const HELP: &[HelpEntry] = &[
     HelpEntry {
         form: "SHOW RECEIPTS",
         meaning: "what was purged and erased, without what it was",
+    },
+    HelpEntry {
+        form: "SHOW HEALTH",
+        meaning: "what is wrong, where, since when, how bad, and what to do; nothing: all is well",
+    },
+    HelpEntry {
+        form: SHOW_ROWS,
+        meaning: "rows of each table over time, newest first",
+    },
+    HelpEntry {
+        form: WATCH,
+        meaning: "how much of a table may be deleted within the monitor's window before it is a finding",
     },
     HelpEntry {
         form: GUARD,

@@ -11,6 +11,7 @@ mod preview;
 mod retention;
 mod show;
 mod verb;
+mod watch;
 mod words;
 
 use std::ops::Range;
@@ -104,7 +105,7 @@ fn begins_verb(statement: &[u8]) -> bool {
     const FIRST: &[&str] = &[
         "undelete", "show", "enable", "disable", "check", "help", "preview", "explain", "rehearse",
         "purge", "retain", "hold", "release", "erase", "undo", "guard", "unguard", "budget",
-        "request", "approve", "deny", "seal", "export",
+        "request", "approve", "deny", "seal", "export", "watch",
     ];
     let length = statement
         .iter()

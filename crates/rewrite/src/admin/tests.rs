@@ -203,6 +203,20 @@ fn enable_disable_check() {
         "SELECT * FROM reprieve.disable_v1(E'\"orders\"'::pg_catalog.regclass)",
     );
     becomes("CHECK INTEGRITY", "SELECT * FROM reprieve.check_v1()");
+    becomes("SHOW HEALTH", "SELECT * FROM reprieve.show_health");
+    becomes(
+        "WATCH TABLE orders AT 2.5 PERCENT",
+        "SELECT * FROM reprieve.watch_v1(E'\"orders\"'::pg_catalog.regclass, (2.5)::pg_catalog.numeric)",
+    );
+    becomes(
+        "watch table orders never",
+        "SELECT * FROM reprieve.watch_v1(E'\"orders\"'::pg_catalog.regclass, never => true)",
+    );
+    becomes(
+        "SHOW ROWS FROM orders SINCE now() LIMIT 3",
+        "SELECT \"table\", at, rows, how, tombstones, graveyard_rows, dead_rows, bytes FROM reprieve.show_rows \
+         WHERE relid = E'\"orders\"'::pg_catalog.regclass AND at >= (now())::pg_catalog.timestamptz ORDER BY at DESC, \"table\" LIMIT 3",
+    );
 }
 
 #[test]
@@ -245,6 +259,9 @@ fn errors_say_where_and_how() {
         ("HOLD orders", 5),
         ("RETAIN TABLE orders", 19),
         ("ERASE SUBJECT FROM orders", 25),
+        ("WATCH TABLE orders", 18),
+        ("WATCH TABLE orders AT 5", 23),
+        ("SHOW ROWS orders", 10),
     ] {
         let refusal = translated(text).unwrap_err();
         assert_eq!(

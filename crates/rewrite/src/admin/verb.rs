@@ -6,7 +6,7 @@ use crate::lex::Tokens;
 use crate::{Refusal, refusal};
 
 use super::words::Words;
-use super::{LocalShow, Verb, deletions, guards, help, ledger, preview, retention};
+use super::{LocalShow, Verb, deletions, guards, help, ledger, preview, retention, watch};
 
 pub(super) fn translate(
     tokens: &Tokens<'_>,
@@ -26,6 +26,9 @@ pub(super) fn translate(
         return Ok(keeper(sql));
     }
     if let Some(sql) = retention::translate(&mut words)? {
+        return Ok(keeper(sql));
+    }
+    if let Some(sql) = watch::translate(&mut words)? {
         return Ok(keeper(sql));
     }
     if let Some(sql) = guards::translate(&mut words)? {
@@ -229,6 +232,7 @@ fn show(
         ("retention", "show_retention"),
         ("holds", "show_holds"),
         ("receipts", "show_receipts"),
+        ("health", "show_health"),
         ("guards", "show_guards"),
         ("budgets", "show_budgets"),
         ("requests", "show_requests"),
@@ -239,6 +243,9 @@ fn show(
             words.end(&format!("SHOW {}", word.to_ascii_uppercase()))?;
             return Ok(keeper(format!("SELECT * FROM reprieve.{view}")));
         }
+    }
+    if words.eat("rows") {
+        return watch::rows(words).map(keeper);
     }
     if words.eat("deleted") {
         words.want("from", help::SHOW_DELETED)?;

@@ -74,6 +74,7 @@ impl Walk<'_> {
         parent: Option<LevelId>,
         top: bool,
     ) -> Result<(), Refusal> {
+        self.modifies.get_or_insert(range.start);
         let level = self.level(range.clone(), parent);
         match () {
             () if self.outline.word(range.start, "insert") => {

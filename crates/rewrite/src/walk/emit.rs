@@ -317,10 +317,8 @@ impl Walk<'_> {
     }
 
     fn predicate(&self, entry: &Entry) -> Result<String, Refusal> {
-        Ok(format!(
-            "{}.deleted_at IS NULL",
-            self.text(entry.qualifier.clone())?
-        ))
+        let qualifier = self.text(entry.qualifier.clone())? + ".";
+        Ok(self.scope.search_path.show.condition(&qualifier))
     }
 
     /// Ours in front: theirs may divide by what only a tombstone holds.
@@ -366,7 +364,8 @@ impl Walk<'_> {
         if !sample.is_empty() && !alias_tokens.is_empty() {
             self.replace(alias_tokens, "");
         }
-        self.insert_behind(last, &format!(" WHERE deleted_at IS NULL){alias}"));
+        let shown = self.scope.search_path.show.condition("");
+        self.insert_behind(last, &format!(" WHERE {shown}){alias}"));
         // A subquery has no schema.
         for (schema, _) in self.entries[id].uses.schema_qualified.clone() {
             self.replace(schema, "");

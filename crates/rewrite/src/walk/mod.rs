@@ -28,7 +28,7 @@ mod utility;
 use std::ops::Range;
 use std::sync::Arc;
 
-use catalog::{Resolved, Table};
+use catalog::{Resolved, Show, Table};
 use sqlparser::ast::Statement;
 
 use crate::lex::{TokenKind, Tokens};
@@ -60,6 +60,9 @@ pub(crate) fn statement(
     }
     let mut walk = Walk::new(tokens, range.clone(), scope)?;
     walk.top(range.clone())?;
+    if let Some(table) = walk.entries.iter().find_map(|entry| entry.table.clone()) {
+        walk.only_live(&table)?;
+    }
     let is_ours = |name: &str| scope.catalog.veils_name(name);
     if walk.reads
         && let Some(token) = check::unseen(parsed, tokens, &walk.relations, is_ours)
@@ -170,6 +173,8 @@ struct Walk<'a> {
     is_stored: bool,
     /// CREATE TABLE ... AS, SELECT ... INTO: what is read becomes a table.
     keeps: bool,
+    /// Where INSERT, UPDATE, DELETE, MERGE or COPY FROM stands.
+    modifies: Option<usize>,
     /// Tokens at which a type begins, as far as only the outline knows.
     types: Vec<usize>,
     /// Where text beyond ASCII would have to be written, and the client's encoding is not UTF-8.
@@ -206,6 +211,7 @@ impl<'a> Walk<'a> {
             reads: true,
             is_stored: false,
             keeps: false,
+            modifies: None,
             types: Vec::new(),
             beyond_ascii: None,
         })
@@ -262,6 +268,19 @@ impl<'a> Walk<'a> {
             Resolved::Enabled(table) if !table.is_veiled() => Some(table),
             Resolved::Enabled(_) | Resolved::Other => None,
         }
+    }
+
+    /// While a session is shown deleted rows it only reads, and nothing that it reads is kept.
+    fn only_live(&self, table: &Table) -> Result<(), Refusal> {
+        match self.scope.search_path.show {
+            Show::Live => return Ok(()),
+            Show::Forbidden => return Err(refuse::no_viewer()),
+            Show::Invalid => return Err(refuse::no_such_show()),
+            Show::Deleted | Show::All if self.modifies.is_none() && !self.keeps => return Ok(()),
+            Show::Deleted | Show::All => {}
+        }
+        let at = self.modifies.unwrap_or(self.outline.range.start);
+        Err(refuse::shows_deleted(self.outline.tokens, at, table))
     }
 
     fn unread(&self, token: usize) -> Refusal {

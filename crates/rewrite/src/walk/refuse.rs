@@ -24,6 +24,45 @@ pub(super) fn unread(tokens: &Tokens<'_>, index: usize) -> Refusal {
     }
 }
 
+/// R15: a write, or what would keep what is read, while deleted rows are shown.
+pub(super) fn shows_deleted(tokens: &Tokens<'_>, index: usize, table: &Table) -> Refusal {
+    Refusal {
+        code: "R15",
+        sqlstate: "25006",
+        message: format!(
+            "cannot write or define anything with soft-delete table \"{}\" while reprieve.show is not 'live'",
+            table.name
+        ),
+        detail: Some("Deleted rows would be changed, or be kept as if they were live.".into()),
+        hint: Some("RESET reprieve.show first.".into()),
+        offset: offset(tokens, index),
+    }
+}
+
+/// R16.
+pub(super) fn no_viewer() -> Refusal {
+    Refusal {
+        code: "R16",
+        sqlstate: "42501",
+        message: "permission denied: deleted rows are shown to members of reprieve_viewer".into(),
+        detail: Some("The setting reprieve.show is not 'live'.".into()),
+        hint: Some("RESET reprieve.show, or let a DBA GRANT reprieve_viewer TO this role.".into()),
+        offset: None,
+    }
+}
+
+/// R17.
+pub(super) fn no_such_show() -> Refusal {
+    Refusal {
+        code: "R17",
+        sqlstate: "22023",
+        message: "invalid value for parameter \"reprieve.show\"".into(),
+        detail: None,
+        hint: Some("Available values: live, deleted, all.".into()),
+        offset: None,
+    }
+}
+
 /// Queries nested too deep.
 pub(super) fn nested(tokens: &Tokens<'_>, index: usize) -> Refusal {
     Refusal {

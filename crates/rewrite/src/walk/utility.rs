@@ -277,6 +277,10 @@ impl Walk<'_> {
         } else {
             next
         };
+        if self.outline.word(direction, "from") {
+            self.modifies.get_or_insert(range.start);
+        }
+        self.only_live(&table)?;
         let mut columns = Vec::new();
         if listed {
             for part in self.outline.split(next + 1, self.outline.close(next)) {
@@ -310,7 +314,8 @@ impl Walk<'_> {
         };
         let space = if list.is_empty() { "" } else { " " };
         let from = self.text(name)?;
-        let query = format!("(SELECT {list}{space}FROM ONLY {from} WHERE deleted_at IS NULL)");
+        let shown = self.scope.search_path.show.condition("");
+        let query = format!("(SELECT {list}{space}FROM ONLY {from} WHERE {shown})");
         self.replace(at..direction, &query);
         Ok(())
     }

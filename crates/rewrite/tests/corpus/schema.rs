@@ -80,6 +80,7 @@ pub fn read(sql: &str) -> Schema {
             schemas: path,
             temp_schema: Some("pg_temp_3".into()),
             temp_relations: reader.temporary.into_iter().collect(),
+            show: catalog::Show::Live,
         },
     }
 }
