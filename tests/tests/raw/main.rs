@@ -94,12 +94,7 @@ fn forget_explanation(tried: &mut Vec<String>, expected: usize) {
 const ALL: &str = "all_enabled";
 
 /// Differences that are known with every table enabled.
-const KNOWN: [Known; 3] = [
-    Known {
-        name: "copy_in_duplicate_key",
-        without: without_line_of_copy,
-        why: "rows of a COPY come one by one where a trigger looks at each: CONTEXT shows the line",
-    },
+const KNOWN: [Known; 2] = [
     Known {
         name: "ext_delete_none",
         without: without_table_of_row,
@@ -111,13 +106,6 @@ const KNOWN: [Known; 3] = [
         why: "the same",
     },
 ];
-
-fn without_line_of_copy(line: &str) -> String {
-    line.replace(
-        r#"W="COPY c, line 1: \"1\\x091\"""#,
-        r#"W="COPY c, line 1""#,
-    )
-}
 
 static NOTHING: LazyLock<Bench> = LazyLock::new(|| Bench::start("", Detail::Exact));
 static EVERYTHING: LazyLock<Bench> = LazyLock::new(|| Bench::start("*.*", Detail::Meaning));
