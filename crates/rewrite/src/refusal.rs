@@ -112,7 +112,7 @@ const DOCUMENTED: &[Documented] = &[
     Documented {
         code: "R13",
         sqlstate: "0A000",
-        when: "Where there are no event triggers, DDL gives a column of a soft-delete table the name of one that soft delete added, or drops that column IF EXISTS.",
+        when: "DDL gives a column of a soft-delete table that is not empty at first (RENAME, DEFAULT) the name `deleted_at`; where there are no event triggers, any column the name of one that soft delete added, or drops that column IF EXISTS.",
         why: "The table has a column of that name, which the application cannot see.",
         instead: "Choose another name, or `ENABLE SOFT DELETE ON t MODE bin` on the admin port first: that mode adds no columns.",
     },

@@ -71,11 +71,14 @@ impl Walk<'_> {
         self.references(actions..range.end)?;
         let Some(table) = table else { return Ok(()) };
         let actions = self.outline.split(actions, range.end);
-        if self.frees_names()
-            && actions
-                .iter()
-                .any(|action| self.reserved_in(action.clone(), &table).is_some())
-        {
+        let reserved: Vec<_> = actions
+            .iter()
+            .filter_map(|action| Some((action, self.reserved_in(action.clone(), &table)?.1)))
+            .collect();
+        let mut free = reserved
+            .iter()
+            .map(|(action, name)| name != "deleted_at" || self.begins_empty((*action).clone()));
+        if self.frees_names() && !reserved.is_empty() && free.all(|free| free) {
             return Ok(());
         }
         for action in actions {
@@ -87,6 +90,15 @@ impl Walk<'_> {
     /// True if the keeper ends the marking of a table in front of DDL that gives a column the name of one of ours.
     fn frees_names(&self) -> bool {
         self.scope.catalog.sees_ddl_start()
+    }
+
+    /// True for ADD and DROP of a column that is NULL in every row at first. A read that is on its way when the marking ends
+    /// still asks for rows whose `deleted_at` is NULL: it finds all of them then.
+    fn begins_empty(&self, action: Range<usize>) -> bool {
+        let mut fills = action
+            .clone()
+            .filter(|&token| self.outline.one_of(token, &["default", "generated"]));
+        !self.outline.word(action.start, "rename") && fills.next().is_none()
     }
 
     /// The name of one of our columns that an action of ALTER TABLE would give to a column of the client's, or drops if there
