@@ -110,20 +110,28 @@ BEGIN
     RETURN words;
 END $$;
 
--- What a condition asks, and whether it is denied: of `a` and its denial one is true of every row in which nothing is NULL.
+-- What a condition asks, and whether it is denied: of `a` and its denial one is true of every row in which nothing is NULL. An operator says
+-- so of the whole condition only where it stands alone, outside of brackets.
 CREATE OR REPLACE FUNCTION reprieve.asked(words text[], OUT asks text, OUT denied boolean)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     opposites CONSTANT text[] := ARRAY['<>', '=', '!=', '=', '>=', '<', '<=', '>', '!~', '~', '!~*', '~*'];
     opposite int;
+    depth int := 0;
+    compound boolean;
 BEGIN
     denied := false;
     words := reprieve.unwrap(words);
-    WHILE words[1] = 'not' LOOP
+    LOOP
+        compound := (SELECT count(*) FROM reprieve.split_at(words, 'and')) > 1 OR (SELECT count(*) FROM reprieve.split_at(words, 'or')) > 1;
+        EXIT WHEN compound OR words[1] IS DISTINCT FROM 'not';
         denied := NOT denied;
         words := reprieve.unwrap(words[2 : cardinality(words)]);
     END LOOP;
     FOR i IN 1 .. cardinality(words) LOOP
+        EXIT WHEN compound;
+        depth := depth + CASE WHEN words[i] IN ('(', '[', 'case') THEN 1 WHEN words[i] IN (')', ']', 'end') THEN -1 ELSE 0 END;
+        CONTINUE WHEN depth <> 0;
         opposite := array_position(opposites, words[i]);
         IF opposite % 2 = 1 THEN
             denied := NOT denied;

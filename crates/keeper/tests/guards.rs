@@ -295,6 +295,23 @@ async fn a_delete_without_a_condition_is_told_by_its_text_and_by_what_it_took() 
             delete(mode, "p", "1 = 1 AND id = 150"),
             delete(mode, "p", "v LIKE '%7' OR v NOT LIKE 'p%'"),
             delete(mode, "p", "1 = 2"),
+            // Neither half is the denial of the other.
+            delete(
+                mode,
+                "p",
+                "NOT id = 161 AND id IN (161, 162, 163) OR id = 161 AND id IN (161, 162, 163)",
+            ),
+            delete(
+                mode,
+                "p",
+                "id <> 151 AND id IN (151, 152, 153) OR id = 151 AND id IN (151, 152, 153)",
+            ),
+            delete(
+                mode,
+                "p",
+                "id IN (SELECT n FROM generate_series(154, 156) n WHERE n <> 155) \
+                 OR id IN (SELECT n FROM generate_series(154, 156) n WHERE n = 155)",
+            ),
         ] {
             session.batch_execute(&sql).await.unwrap();
         }
