@@ -2,27 +2,30 @@
 -- session keeps copies the rows to the graveyard. Where the columns are not those that it was made for (a schema change that nobody has
 -- told us of), the text is made on the spot, as it is for tables of which a transition table does not hold all columns.
 
--- The settings under which values become text, as in a SET of a function; nothing where no column's type asks for them.
+-- The settings under which values become text, as in a SET of a function; nothing where no column's type asks for them. Types are named one by
+-- one: of one that nobody thought of all that may matter is set, the path too (regclass).
 CREATE OR REPLACE FUNCTION reprieve.print_settings(relid oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE WHEN bool_and(a.atttypid IN ('bool'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype, 'text'::regtype,
-                                             'varchar'::regtype, 'bpchar'::regtype, 'uuid'::regtype, 'json'::regtype, 'jsonb'::regtype)) THEN NULL
-                WHEN bool_and(a.atttypid NOT IN ('interval'::regtype, 'float4'::regtype, 'float8'::regtype, 'bytea'::regtype, 'money'::regtype)
-                              AND a.atttypid < 16384 AND y.typtype = 'b' AND y.typelem = 0) THEN 'SET DateStyle = ''ISO, YMD'' SET TimeZone = ''UTC'''
-                ELSE 'SET DateStyle = ''ISO, YMD'' SET IntervalStyle = ''postgres'' SET extra_float_digits = ''1'' SET bytea_output = ''hex'''
-                     ' SET TimeZone = ''UTC'' SET lc_monetary = ''C''' END
-    FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
+    SELECT CASE WHEN bool_and(a.atttypid = ANY (known.always)) THEN NULL
+                WHEN bool_and(a.atttypid = ANY (known.always || known.by_date)) THEN 'SET DateStyle = ''ISO, YMD'' SET TimeZone = ''UTC'''
+                ELSE 'SET search_path = pg_catalog, pg_temp SET DateStyle = ''ISO, YMD'' SET IntervalStyle = ''postgres'' SET extra_float_digits = ''1'''
+                     ' SET bytea_output = ''hex'' SET TimeZone = ''UTC'' SET lc_monetary = ''C''' END
+    FROM pg_attribute a,
+         (SELECT ARRAY['bool', 'int2', 'int4', 'int8', 'numeric', 'text', 'varchar', 'bpchar', '"char"', 'name', 'uuid', 'json', 'jsonb', 'oid', 'bit',
+                       'varbit', 'inet', 'cidr', 'macaddr', 'macaddr8', 'tsvector', 'xml', 'time']::regtype[]::oid[],
+                 ARRAY['date', 'timestamp', 'timestamptz', 'timetz']::regtype[]::oid[]) AS known(always, by_date)
     WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
 $$;
 
--- Sets these for the rest of the transaction; returns what they were, to be set again.
-CREATE OR REPLACE FUNCTION reprieve.pin_output(settings text[] DEFAULT ARRAY['ISO, YMD', 'postgres', '1', 'hex', 'UTC', 'C']) RETURNS text[]
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- Sets these for the rest of the transaction; returns what they were, to be set again. Without a SET of its own: that would end with it.
+CREATE OR REPLACE FUNCTION reprieve.pin_output(settings text[] DEFAULT ARRAY['ISO, YMD', 'postgres', '1', 'hex', 'UTC', 'C', 'pg_catalog, pg_temp'])
+RETURNS text[]
+LANGUAGE plpgsql AS $$
 DECLARE
-    names text[] := ARRAY['DateStyle', 'IntervalStyle', 'extra_float_digits', 'bytea_output', 'TimeZone', 'lc_monetary'];
-    former text[] := ARRAY(SELECT current_setting(n) FROM unnest(names) WITH ORDINALITY AS u(n, place) ORDER BY place);
+    names pg_catalog.text[] := ARRAY['DateStyle', 'IntervalStyle', 'extra_float_digits', 'bytea_output', 'TimeZone', 'lc_monetary', 'search_path'];
+    former pg_catalog.text[] := ARRAY(SELECT pg_catalog.current_setting(n) FROM pg_catalog.unnest(names) WITH ORDINALITY AS u(n, place) ORDER BY place);
 BEGIN
-    PERFORM set_config(n, v, true) FROM unnest(names, settings) AS u(n, v);
+    PERFORM pg_catalog.set_config(n, v, true) FROM ROWS FROM (pg_catalog.unnest(names), pg_catalog.unnest(settings)) AS u(n, v);
     RETURN former;
 END $$;
 

@@ -197,11 +197,12 @@ async fn columns_that_nobody_told_of_are_copied_too() {
     database
         .run(
             "SET reprieve.reconciling = '1';
-             ALTER TABLE t RENAME v TO w; ALTER TABLE t ADD f float8 DEFAULT 0.30000000000000004, ADD d date DEFAULT '2020-02-01'",
+             ALTER TABLE t RENAME v TO w; CREATE SCHEMA app; CREATE TABLE app.thing ();
+             ALTER TABLE t ADD f float8 DEFAULT 0.30000000000000004, ADD d date DEFAULT '2020-02-01', ADD r regclass DEFAULT 'app.thing'",
         )
         .await;
     database
-        .run("SET DateStyle = 'German'; SET extra_float_digits = -3; DELETE FROM t")
+        .run("SET DateStyle = 'German'; SET extra_float_digits = -3; SET search_path = app, public; DELETE FROM t")
         .await;
     assert_eq!(
         database
@@ -209,9 +210,10 @@ async fn columns_that_nobody_told_of_are_copied_too() {
             .await,
         [
             "{id,v}|{1,x}",
-            "{id,w,f,d}|{2,y,0.30000000000000004,2020-02-01}"
+            "{id,w,f,d,r}|{2,y,0.30000000000000004,2020-02-01,app.thing}"
         ]
     );
+    assert_eq!(database.value("SHOW search_path").await, "app, public");
     assert_eq!(database.value("SHOW DateStyle").await, "German, DMY");
 }
 

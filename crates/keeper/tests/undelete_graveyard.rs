@@ -89,6 +89,64 @@ async fn every_type_survives_delete_and_truncate() {
     assert_sound(&db).await;
 }
 
+/// What is set while a row is copied depends on the types of its table: each alone.
+#[tokio::test]
+async fn each_type_alone_survives() {
+    let values = [
+        ("path", "[(0.1,1e-300),(2,3)]"),
+        ("polygon", "((0.1,0),(1,1e-300),(0,1))"),
+        ("circle", "<(0.1,1e-300),3>"),
+        ("line", "{1,0.1,1e-300}"),
+        ("point", "(0.1,1e-300)"),
+        ("float8", "0.1"),
+        ("regclass", "app.thing"),
+        ("regtype", "app.kind"),
+        ("regprocedure", "app.f(app.kind)"),
+        ("regnamespace", "app"),
+        ("regclass[]", "{app.thing}"),
+        ("interval", "1 year -04:05:06.789"),
+        ("bytea", "\\x00ff5c"),
+        ("timestamptz", "2020-02-03 04:05:06.789+00"),
+        ("timestamp", "2020-02-03 04:05:06.789"),
+        ("date", "2020-02-03"),
+        ("timetz", "12:00:00.123+05:30"),
+        ("money", "$1,234.56"),
+        ("inet", "::1/64"),
+        ("xml", "<a>x</a>"),
+        ("tsvector", "a:1A fat:2B"),
+        ("bit varying", "10101"),
+    ];
+    let mut schema = String::from(
+        "CREATE SCHEMA app; CREATE TYPE app.kind AS ENUM ('x'); CREATE TABLE app.thing (); CREATE SCHEMA other; CREATE TABLE other.thing ();
+         CREATE FUNCTION app.f(app.kind) RETURNS int LANGUAGE sql AS 'SELECT 1';",
+    );
+    let names: Vec<String> = (0..values.len()).map(|n| format!("alone_{n}")).collect();
+    for (name, (kind, value)) in names.iter().zip(values) {
+        writeln!(
+            schema,
+            "CREATE TABLE {name} (id int PRIMARY KEY, v {kind}); INSERT INTO {name} VALUES (1, '{value}');"
+        )
+        .unwrap();
+    }
+    let enabled: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "bin")).collect();
+    let db = database("alone", &schema, &enabled).await;
+    for (name, (kind, _)) in names.iter().zip(values) {
+        let before = db.rows(&format!("SELECT * FROM {name}")).await;
+        let strange = STRANGE.replace("pg_temp, public", "app, public");
+        db.run(&format!("{strange} DELETE FROM {name}; {PLAIN}"))
+            .await;
+        let deletion = last(&db).await;
+        db.run("SET search_path = other, public").await;
+        undelete(&db, &format!("deletion_v1({deletion})")).await;
+        db.run(PLAIN).await;
+        assert_eq!(
+            db.rows(&format!("SELECT * FROM {name}")).await,
+            before,
+            "{kind}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn every_type_survives_as_a_tombstone_that_had_to_move() {
     let db = database("moved", TYPES, &[("ty", "mark")]).await;
