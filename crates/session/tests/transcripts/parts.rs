@@ -5,14 +5,23 @@ use expect_test::expect;
 use crate::check;
 use crate::support::Talk;
 
+/// A session that knows its search path.
+fn settled() -> Talk {
+    let mut talk = Talk::ready("ready t");
+    talk.run(
+        "C Query DELETE FROM t
+         S Scope | Ready I
+         S Complete UPDATE 1 | Ready I",
+    );
+    talk.transcript.clear();
+    talk
+}
+
 #[test]
 fn an_implicit_transaction_becomes_one_of_ours() {
     check(
-        &mut Talk::ready("ready t"),
-        "C Query DELETE FROM t
-         S Scope | Ready I
-         S Complete UPDATE 1 | Ready I
-         C Query ALTER TABLE t ADD x int; DELETE FROM t; SELECT x FROM t | Query SELECT 1
+        &mut settled(),
+        "C Query ALTER TABLE t ADD x int; DELETE FROM t; SELECT x FROM t | Query SELECT 1
          S Error 42601 several R=exec_parse_message | Ready I
          S Complete BEGIN | Ready T
          S Complete ALTER TABLE | Ready T
@@ -22,13 +31,6 @@ fn an_implicit_transaction_becomes_one_of_ours() {
          S Complete COMMIT | Ready I
          S Complete SELECT 1 | Ready I",
         expect![[r#"
-            C Query DELETE FROM t
-              > Parse reprieve_probe SELECT reprieve.session_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
-              holds
-            S Scope | Ready I
-              > Query UPDATE t SET deleted_at = pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1(E'DELETE FROM t')) WHERE t.deleted_at IS NULL
-            S Complete UPDATE 1 | Ready I
-              < Complete DELETE 1 | Ready I
             C Query ALTER TABLE t ADD x int; DELETE FROM t; SELECT x FROM t | Query SELECT 1
               > Parse reprieve_probe ALTER TABLE t ADD x int; DELETE FROM t; SELECT x FROM t | Close Sreprieve_probe | Sync
               holds
@@ -64,11 +66,8 @@ fn an_implicit_transaction_becomes_one_of_ours() {
 #[test]
 fn what_fails_takes_the_whole_message_back() {
     check(
-        &mut Talk::ready("ready t"),
-        "C Query DELETE FROM t
-         S Scope | Ready I
-         S Complete UPDATE 1 | Ready I
-         C Query ALTER TABLE t ADD x int; DELETE FROM t
+        &mut settled(),
+        "C Query ALTER TABLE t ADD x int; DELETE FROM t
          S Error 42601 several R=exec_parse_message | Ready I
          S Complete BEGIN | Ready T
          S Complete ALTER TABLE | Ready T
@@ -79,13 +78,6 @@ fn what_fails_takes_the_whole_message_back() {
          C Query SELECT 1
          S Complete SELECT 1 | Ready I",
         expect![[r#"
-            C Query DELETE FROM t
-              > Parse reprieve_probe SELECT reprieve.session_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
-              holds
-            S Scope | Ready I
-              > Query UPDATE t SET deleted_at = pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1(E'DELETE FROM t')) WHERE t.deleted_at IS NULL
-            S Complete UPDATE 1 | Ready I
-              < Complete DELETE 1 | Ready I
             C Query ALTER TABLE t ADD x int; DELETE FROM t
               > Parse reprieve_probe ALTER TABLE t ADD x int; DELETE FROM t | Close Sreprieve_probe | Sync
               holds
@@ -122,11 +114,8 @@ fn what_fails_takes_the_whole_message_back() {
 #[test]
 fn a_commit_that_fails_is_the_last_statements_error() {
     check(
-        &mut Talk::ready("ready t"),
-        "C Query DELETE FROM t
-         S Scope | Ready I
-         S Complete UPDATE 1 | Ready I
-         C Query ALTER TABLE t ADD x int; DELETE FROM t
+        &mut settled(),
+        "C Query ALTER TABLE t ADD x int; DELETE FROM t
          S Error 42601 several R=exec_parse_message | Ready I
          S Complete BEGIN | Ready T
          S Complete ALTER TABLE | Ready T
@@ -137,13 +126,6 @@ fn a_commit_that_fails_is_the_last_statements_error() {
          C Query SELECT 1
          S Complete SELECT 1 | Ready I",
         expect![[r#"
-            C Query DELETE FROM t
-              > Parse reprieve_probe SELECT reprieve.session_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
-              holds
-            S Scope | Ready I
-              > Query UPDATE t SET deleted_at = pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1(E'DELETE FROM t')) WHERE t.deleted_at IS NULL
-            S Complete UPDATE 1 | Ready I
-              < Complete DELETE 1 | Ready I
             C Query ALTER TABLE t ADD x int; DELETE FROM t
               > Parse reprieve_probe ALTER TABLE t ADD x int; DELETE FROM t | Close Sreprieve_probe | Sync
               holds
@@ -179,11 +161,8 @@ fn a_commit_that_fails_is_the_last_statements_error() {
 #[test]
 fn a_transaction_of_the_clients_own_needs_none_of_ours() {
     check(
-        &mut Talk::ready("ready t"),
-        "C Query DELETE FROM t
-         S Scope | Ready I
-         S Complete UPDATE 1 | Ready I
-         C Query BEGIN; ALTER TABLE t ADD x int; DELETE FROM t; COMMIT; SELECT 1
+        &mut settled(),
+        "C Query BEGIN; ALTER TABLE t ADD x int; DELETE FROM t; COMMIT; SELECT 1
          S Error 42601 several R=exec_parse_message | Ready I
          S Complete BEGIN | Complete ALTER TABLE | Ready T
          S Catalog t | Ready T
@@ -191,13 +170,6 @@ fn a_transaction_of_the_clients_own_needs_none_of_ours() {
          S Complete UPDATE 1 | Complete COMMIT | Ready I
          S Complete SELECT 1 | Ready I",
         expect![[r#"
-            C Query DELETE FROM t
-              > Parse reprieve_probe SELECT reprieve.session_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
-              holds
-            S Scope | Ready I
-              > Query UPDATE t SET deleted_at = pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1(E'DELETE FROM t')) WHERE t.deleted_at IS NULL
-            S Complete UPDATE 1 | Ready I
-              < Complete DELETE 1 | Ready I
             C Query BEGIN; ALTER TABLE t ADD x int; DELETE FROM t; COMMIT; SELECT 1
               > Parse reprieve_probe BEGIN; ALTER TABLE t ADD x int; DELETE FROM t; COMMIT; SELECT 1 | Close Sreprieve_probe | Sync
               holds
@@ -227,11 +199,8 @@ fn a_transaction_of_the_clients_own_needs_none_of_ours() {
 #[test]
 fn copy_data_of_a_part_comes_from_the_client() {
     check(
-        &mut Talk::ready("ready t"),
-        "C Query DELETE FROM t
-         S Scope | Ready I
-         S Complete UPDATE 1 | Ready I
-         C Query BEGIN; ALTER TABLE t ADD x int; COPY t FROM STDIN; SELECT 1
+        &mut settled(),
+        "C Query BEGIN; ALTER TABLE t ADD x int; COPY t FROM STDIN; SELECT 1
          S Error 42601 several R=exec_parse_message | Ready I
          S Complete BEGIN | Complete ALTER TABLE | Ready T
          S Catalog t | Ready T
@@ -242,13 +211,6 @@ fn copy_data_of_a_part_comes_from_the_client() {
          C Query COMMIT
          S Complete COMMIT | Ready I",
         expect![[r#"
-            C Query DELETE FROM t
-              > Parse reprieve_probe SELECT reprieve.session_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
-              holds
-            S Scope | Ready I
-              > Query UPDATE t SET deleted_at = pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1(E'DELETE FROM t')) WHERE t.deleted_at IS NULL
-            S Complete UPDATE 1 | Ready I
-              < Complete DELETE 1 | Ready I
             C Query BEGIN; ALTER TABLE t ADD x int; COPY t FROM STDIN; SELECT 1
               > Parse reprieve_probe BEGIN; ALTER TABLE t ADD x int; COPY t FROM STDIN; SELECT 1 | Close Sreprieve_probe | Sync
               holds
@@ -283,22 +245,12 @@ fn copy_data_of_a_part_comes_from_the_client() {
 #[test]
 fn a_syntax_error_anywhere_runs_nothing() {
     check(
-        &mut Talk::ready("ready t"),
-        "C Query DELETE FROM t
-         S Scope | Ready I
-         S Complete UPDATE 1 | Ready I
-         C Query ALTER TABLE t ADD x int; DELETE FROM t; SELEC 1
+        &mut settled(),
+        "C Query ALTER TABLE t ADD x int; DELETE FROM t; SELEC 1
          S Error 42601 syntax P=41 F=scan.l | Ready I
          C Query SELECT 1
          S Complete SELECT 1 | Ready I",
         expect![[r#"
-            C Query DELETE FROM t
-              > Parse reprieve_probe SELECT reprieve.session_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
-              holds
-            S Scope | Ready I
-              > Query UPDATE t SET deleted_at = pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1(E'DELETE FROM t')) WHERE t.deleted_at IS NULL
-            S Complete UPDATE 1 | Ready I
-              < Complete DELETE 1 | Ready I
             C Query ALTER TABLE t ADD x int; DELETE FROM t; SELEC 1
               > Parse reprieve_probe ALTER TABLE t ADD x int; DELETE FROM t; SELEC 1 | Close Sreprieve_probe | Sync
               holds
