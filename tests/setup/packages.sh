@@ -45,5 +45,5 @@ fi
     -o Dpkg::Options::=--force-confold install --no-install-recommends "${missing[@]}" >/dev/null
 # Only promtool is wanted: the server is not to come up with the next boot either.
 if [[ " ${missing[*]} " == *" prometheus "* ]] && command -v systemctl >/dev/null; then
-    "${as_root[@]}" systemctl -q disable prometheus
+    "${as_root[@]}" systemctl -q disable prometheus || echo "prometheus stays enabled: it starts with the next boot" >&2
 fi
