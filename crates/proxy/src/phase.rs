@@ -48,11 +48,6 @@ impl PhaseWatch {
         *self.0.borrow()
     }
 
-    /// True if the phase is another one than this watch has seen.
-    pub fn has_changed(&self) -> bool {
-        self.0.has_changed().unwrap_or(false)
-    }
-
     /// Waits for the next phase; for ever if there will be none.
     pub async fn changed(&mut self) -> Phase {
         if self.0.changed().await.is_err() {

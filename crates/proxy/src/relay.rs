@@ -6,7 +6,8 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::{Buf, BytesMut};
 use session::{Answer, Ended, Out, Request, Session};
@@ -48,6 +49,38 @@ enum News {
     Phase(Phase),
     /// The catalog holds no longer.
     Lapse,
+}
+
+/// Wakes a relay and remembers it: a future is asked again only, and always, when it has called.
+///
+/// It may call for nothing, and must be asked then too, or it calls no more.
+struct Bell {
+    rung: AtomicBool,
+    task: Waker,
+}
+
+impl Bell {
+    fn new(task: Waker) -> Self {
+        Self {
+            rung: AtomicBool::new(false),
+            task,
+        }
+    }
+
+    fn has_rung(&self) -> bool {
+        self.rung.load(Ordering::Relaxed) && self.rung.swap(false, Ordering::Acquire)
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rung.store(true, Ordering::Release);
+        self.task.wake_by_ref();
+    }
 }
 
 /// What the process does for a session that cannot go on alone.
@@ -194,7 +227,6 @@ impl<F: FnMut(Request) -> Settle> Relay<F> {
         self.phase = phase.now();
         let mut lapses = self.lapses.clone();
         loop {
-            let (seen_phase, seen_lapses) = (phase.clone(), lapses.clone());
             let news = async {
                 tokio::select! {
                     biased;
@@ -203,22 +235,23 @@ impl<F: FnMut(Request) -> Settle> Relay<F> {
                 }
             };
             let mut news = std::pin::pin!(news);
-            // Whoever has news wakes this task, once asked: asking again at each message costs more than
-            // a look whether there are any.
-            let mut asked: Option<Waker> = None;
+            // Asking again at each message costs more than a look whether the answer has come.
+            let mut bell: Option<Arc<Bell>> = None;
             let news = poll_fn(|cx| {
                 if let Poll::Ready(end) = self.poll(cx, &mut progress) {
                     return Poll::Ready(Err(end));
                 }
-                let is_heard = |waker: &Waker| waker.will_wake(cx.waker());
-                if asked.as_ref().is_some_and(is_heard)
-                    && !seen_phase.has_changed()
-                    && !seen_lapses.has_changed().unwrap_or(true)
-                {
-                    return Poll::Pending;
-                }
-                asked = Some(cx.waker().clone());
-                news.as_mut().poll(cx).map(Ok)
+                let bell = match &bell {
+                    Some(bell) if bell.task.will_wake(cx.waker()) => {
+                        if !bell.has_rung() {
+                            return Poll::Pending;
+                        }
+                        bell
+                    }
+                    _ => bell.insert(Arc::new(Bell::new(cx.waker().clone()))),
+                };
+                let waker = Waker::from(Arc::clone(bell));
+                news.as_mut().poll(&mut Context::from_waker(&waker)).map(Ok)
             });
             match news.await {
                 Err(end) => return end,

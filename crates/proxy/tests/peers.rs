@@ -15,7 +15,7 @@ use proxy::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -455,8 +455,17 @@ async fn draining_sends_idle_clients_away_and_waits_for_transactions() {
         .unwrap();
 }
 
+/// Many at a time: the second signal may come while the first one is still being told.
 #[tokio::test]
 async fn a_second_signal_stops_at_once() {
+    let mut stages = JoinSet::new();
+    for _ in 0..20 {
+        stages.spawn(is_stopped_at_once());
+    }
+    stages.join_all().await;
+}
+
+async fn is_stopped_at_once() {
     let stage = Stage::set().await;
     let (mut busy, mut server) = stage.login().await;
     busy.write_all(&query("SELECT pg_sleep(1000)"))
