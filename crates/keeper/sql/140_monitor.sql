@@ -1,5 +1,5 @@
 -- What sidecars watch: rows of each enabled table over time, what was lost of it lately, orphans, tombstones, rehearsals. One sidecar at
--- a time samples (it holds an advisory lock for as long as its connection lives), every one shows what was sampled. Each function below
+-- a time samples (`monitor_leader`, for as long as its connection lives), every one shows what was sampled. Each function below
 -- is a transaction of its own, takes a bounded time and leaves a bounded number of rows.
 
 -- When it was looked at, and what was visible then: whatever became visible since is new, however long its transaction ran.
@@ -7,6 +7,13 @@ CREATE TABLE IF NOT EXISTS reprieve.monitor_ticks (
     at        timestamptz PRIMARY KEY,
     snapshot  pg_snapshot NOT NULL,
     pause     interval NOT NULL       -- when the next one is to be expected
+);
+
+-- Whose connection samples. No lock: an application sees each one in pg_locks.
+CREATE TABLE IF NOT EXISTS reprieve.monitor_leader (
+    is_only  boolean PRIMARY KEY DEFAULT true CHECK (is_only),
+    pid      int NOT NULL,
+    began    timestamptz NOT NULL     -- the connection, not the lead: another one may get its pid
 );
 
 -- Rows of a table over time: all samples of two hours, one for each hour of 30 days.
@@ -79,6 +86,24 @@ CREATE TABLE IF NOT EXISTS reprieve.monitor_findings (
     told         text NOT NULL DEFAULT '' CHECK (told IN ('', 'raised', 'over')),
     PRIMARY KEY (finding, place)
 );
+
+-- Takes the lead if nobody has it. True if the caller's connection has it.
+CREATE OR REPLACE FUNCTION reprieve.monitor_lead_v1() RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    since timestamptz := (SELECT a.backend_start FROM pg_stat_get_activity(pg_backend_pid()) a);
+    leader reprieve.monitor_leader := (SELECT m FROM reprieve.monitor_leader m);
+BEGIN
+    IF leader.pid IS NULL OR leader.pid <> pg_backend_pid() OR leader.began <> since THEN
+        INSERT INTO reprieve.monitor_leader AS m (pid, began) VALUES (pg_backend_pid(), since)
+        ON CONFLICT ON CONSTRAINT monitor_leader_pkey DO UPDATE SET pid = excluded.pid, began = excluded.began
+         -- The start of another role's connection may be hidden from us.
+         WHERE NOT EXISTS (SELECT FROM pg_stat_get_activity(m.pid) a WHERE a.pid = m.pid AND coalesce(a.backend_start, m.began) = m.began);
+        RETURN FOUND;
+    END IF;
+    RETURN true;
+END $$;
 
 -- Rows in the graveyard of a table: counted up to 100,000, above that from the statistics.
 CREATE OR REPLACE FUNCTION reprieve.monitor_graves(relids oid[]) RETURNS bigint

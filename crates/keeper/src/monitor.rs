@@ -115,11 +115,9 @@ impl Keeper {
         self.batch("preparing the monitor", SETTINGS).await
     }
 
-    /// True if this connection is the one that samples, from now on for as long as it lives. Not to be called again then.
+    /// True if this connection is the one that samples, for as long as it lives; false while another one does.
     pub async fn lead_monitor(&self) -> Result<bool, KeeperError> {
-        // Held for long: no single number, as an application may take for a lock of its own.
-        let sql = "SELECT pg_try_advisory_lock(hashtext('reprieve'), hashtext('monitor')) AS leads
-                   WHERE 'reprieve.monitor_ticks'::regclass IS NOT NULL";
+        let sql = "SELECT reprieve.monitor_lead_v1() AS leads";
         let row = self.row("electing who samples", sql, &[]).await;
         column(&row.map_err(|error| self.or_not_installed(error))?, "leads")
     }

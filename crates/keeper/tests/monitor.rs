@@ -397,6 +397,10 @@ async fn one_connection_samples_and_the_next_one_goes_on() {
     let (first, second) = (db.keeper().await, db.keeper().await);
     assert!(first.lead_monitor().await.unwrap());
     assert!(!second.lead_monitor().await.unwrap());
+    assert!(first.lead_monitor().await.unwrap());
+    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
+                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    assert_eq!(db.value(locks).await, "0");
     drop(first);
     for _ in 0..100 {
         if second.lead_monitor().await.unwrap() {

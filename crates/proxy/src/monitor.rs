@@ -1,6 +1,6 @@
 //! Watches one database for as long as it has clients.
 //!
-//! Each sidecar shows what was sampled; one of them samples: whose connection holds the keeper's advisory lock. It also tells of
+//! Each sidecar shows what was sampled; one of them samples: whose connection has the lead in the keeper's tables. It also tells of
 //! findings, in its log and by the webhook. What is to be told waits in the database, not here: another sidecar goes on.
 
 use std::collections::HashMap;
