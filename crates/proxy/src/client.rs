@@ -120,8 +120,11 @@ fn reason_label(error: &TurnedAway) -> &'static str {
 /// Sends a CancelRequest where its backend is; to every place if it is not one of our clients'.
 async fn relay_cancel(shared: &Shared, upstream: &Upstream, packet: &[u8]) -> Result<(), String> {
     shared.metrics.cancel_relayed();
-    match shared.clients.place_of(&packet[8..]) {
-        Some(place) => send_cancel(upstream, &place, packet).await,
+    match shared.clients.backend(&packet[8..]) {
+        Some(mut backend) => {
+            let _ = timeout(CANCEL_TIMEOUT, backend.has_statement()).await;
+            send_cancel(upstream, &backend.place, packet).await
+        }
         None => {
             let mut result = Ok(());
             for place in &upstream.places {
@@ -354,7 +357,7 @@ impl Talk {
                 if !registered.has_key()
                     && let Some(key) = relay.backend_key()
                 {
-                    registered.set_key(key);
+                    registered.set_key(key, relay.waits());
                     host.database.activate();
                 }
                 let moved = relay.moved();

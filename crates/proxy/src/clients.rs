@@ -49,7 +49,23 @@ impl ClientInfo {
 struct Entries {
     next: u64,
     clients: HashMap<u64, ClientInfo>,
-    places: HashMap<Vec<u8>, Place>,
+    backends: HashMap<Vec<u8>, Backend>,
+}
+
+/// What a cancel request must know of one of our clients' backends.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    pub place: Place,
+    /// True while the client's statement has not been sent there yet.
+    waits: watch::Receiver<bool>,
+}
+
+impl Backend {
+    /// Waits until what the client has sent is with the backend: a cancel in front of it would end nothing.
+    pub async fn has_statement(&mut self) {
+        // An error: the client has gone.
+        let _ = self.waits.wait_for(|waits| !waits).await;
+    }
 }
 
 #[derive(Debug)]
@@ -99,9 +115,9 @@ impl Clients {
         });
     }
 
-    /// Where the backend with this key lives, if one of our clients has it.
-    pub fn place_of(&self, key: &[u8]) -> Option<Place> {
-        self.entries().places.get(key).cloned()
+    /// The backend with this key, if one of our clients has it.
+    pub fn backend(&self, key: &[u8]) -> Option<Backend> {
+        self.entries().backends.get(key).cloned()
     }
 
     pub fn list(&self) -> Vec<(u64, ClientInfo)> {
@@ -142,8 +158,8 @@ pub struct Registered {
 }
 
 impl Registered {
-    /// Remembers the backend's key, once.
-    pub fn set_key(&mut self, key: &[u8]) {
+    /// Remembers the backend's key, once. `waits` is true while a statement of the client is held back.
+    pub fn set_key(&mut self, key: &[u8], waits: watch::Receiver<bool>) {
         if std::mem::replace(&mut self.has_key, true) {
             return;
         }
@@ -153,7 +169,9 @@ impl Registered {
         };
         info.key = Some(key.to_vec());
         let place = info.place.clone();
-        entries.places.insert(key.to_vec(), place);
+        entries
+            .backends
+            .insert(key.to_vec(), Backend { place, waits });
     }
 
     pub fn has_key(&self) -> bool {
@@ -166,7 +184,7 @@ impl Drop for Registered {
         let mut entries = self.clients.entries();
         let info = entries.clients.remove(&self.id);
         if let Some(key) = info.and_then(|info| info.key) {
-            entries.places.remove(&key);
+            entries.backends.remove(&key);
         }
         drop(entries);
         self.clients.count(self.port, -1);
@@ -186,12 +204,13 @@ mod tests {
         };
         let info = ClientInfo::new(Port::App, "here".into(), place.clone(), false);
         let mut registered = clients.register(info);
-        registered.set_key(&[0, 0, 0, 7, 1, 2, 3, 4]);
-        assert_eq!(clients.place_of(&[0, 0, 0, 7, 1, 2, 3, 4]), Some(place));
+        let key = [0, 0, 0, 7, 1, 2, 3, 4];
+        registered.set_key(&key, watch::Sender::new(false).subscribe());
+        assert_eq!(clients.backend(&key).unwrap().place, place);
         assert_eq!(clients.list()[0].1.backend_pid(), Some(7));
         assert_eq!(clients.now(), (1, 0));
         drop(registered);
-        assert_eq!(clients.place_of(&[0, 0, 0, 7, 1, 2, 3, 4]), None);
+        assert!(clients.backend(&key).is_none());
         clients.all_gone().await;
     }
 }

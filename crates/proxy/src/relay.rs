@@ -165,6 +165,8 @@ pub struct Relay<F> {
     /// The session did not want the client's bytes that are buffered.
     held: bool,
     waiting: Option<Settle>,
+    /// True while [`Self::waiting`]. What was held back is with the server when it becomes false.
+    waits: watch::Sender<bool>,
     settle: F,
     /// Released whenever all that was sent is answered.
     pin: Arc<Pin>,
@@ -199,6 +201,7 @@ impl<F: FnMut(Request) -> Settle> Relay<F> {
             server_deaf: false,
             held: false,
             waiting: None,
+            waits: watch::Sender::new(false),
             settle,
             pin: database.pin(),
             lapses: database.watch_lapses(),
@@ -212,6 +215,11 @@ impl<F: FnMut(Request) -> Settle> Relay<F> {
     /// Process id and secret of the backend, once the server has sent them.
     pub fn backend_key(&self) -> Option<&[u8]> {
         self.key.key()
+    }
+
+    /// True while the client's statement waits for something and has not been sent.
+    pub fn waits(&self) -> watch::Receiver<bool> {
+        self.waits.subscribe()
     }
 
     pub fn moved(&self) -> Moved {
@@ -267,6 +275,7 @@ impl<F: FnMut(Request) -> Settle> Relay<F> {
 
     fn poll(&mut self, cx: &mut Context<'_>, progress: &mut impl FnMut(&Self)) -> Poll<End> {
         let before = self.moved;
+        let waited = self.waiting.is_some();
         self.from_client.asleep = false;
         self.from_server.asleep = false;
         let end = loop {
@@ -278,6 +287,10 @@ impl<F: FnMut(Request) -> Settle> Relay<F> {
         };
         if before != self.moved || end.is_some() {
             progress(self);
+        }
+        let waits = self.waiting.is_some();
+        if waits != waited {
+            self.waits.send_replace(waits);
         }
         if let Some(end) = end {
             return Poll::Ready(end);

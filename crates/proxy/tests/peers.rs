@@ -9,9 +9,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use keeper::{KeeperConfig, Sidecar, TableSettings};
 use proxy::{
-    Bound, ClientTls, Fixed, Limits, ListenAddress, Listener, Place, Port, Proxy, Settings,
-    SslMode, Upstream,
+    Bound, ClientTls, Fixed, KeeperSettings, Limits, ListenAddress, Listener, Place, Port, Proxy,
+    Settings, SslMode, Upstream,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -37,11 +38,15 @@ impl Stage {
     }
 
     async fn set_with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::set_all(change, None).await
+    }
+
+    async fn set_all(change: impl FnOnce(&mut Settings), keeper: Option<KeeperSettings>) -> Self {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut settings = settings(server.local_addr().unwrap());
         change(&mut settings);
         let fixed = Fixed {
-            keeper: None,
+            keeper,
             plan_cache_bytes_max: 1 << 20,
             threads: 1,
             version: "test",
@@ -398,6 +403,41 @@ async fn cancel_requests_are_relayed_verbatim() {
         drop(server);
         assert!(rest(&mut client).await.is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_cancel_request_waits_for_the_statement_that_it_is_for() {
+    let keeper = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = keeper.local_addr().unwrap().port();
+    let config = format!("host=127.0.0.1 port={port} user=keeper");
+    let keeper_settings = KeeperSettings {
+        config: KeeperConfig::parse(&config).unwrap(),
+        auto_install: false,
+        tables: TableSettings::default(),
+        sidecar: Sidecar {
+            id: "test".into(),
+            version: "0".into(),
+            lease: Duration::from_secs(60),
+        },
+        monitor: None,
+    };
+    let stage = Stage::set_all(|_| {}, Some(keeper_settings)).await;
+    let (mut client, mut server) = stage.login().await;
+    // The catalog is on its way as long as nobody answers the keeper.
+    let (answering, _) = timeout(SOON, keeper.accept()).await.unwrap().unwrap();
+    client.write_all(&query("SELECT 1")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+
+    let mut packet = vec![0, 0, 0, 16, 4, 210, 22, 46];
+    packet.extend(KEY);
+    stage.connect().await.write_all(&packet).await.unwrap();
+    let early = timeout(Duration::from_millis(200), stage.server.accept()).await;
+    assert!(early.is_err(), "cancelled before there was a statement");
+
+    drop((answering, keeper));
+    assert_eq!(read(&mut server, 1).await, b"Q");
+    let mut cancel = stage.accept().await;
+    assert_eq!(read(&mut cancel, packet.len()).await, packet);
 }
 
 #[tokio::test]
