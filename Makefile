@@ -54,7 +54,7 @@ fuzz: ## Random queries, ours and sqlsmith's, directly and through the proxy wit
 	$(CARGO) build --release -p reprieve
 	$(CARGO) run --release -p tests --bin fuzz -- $(ARGS)
 
-incident: ## A clean-up script that deletes 87,423 accounts with 6.9 million rows, told of by the monitor and undone by one UNDELETE; SCALE=0.01
+incident: ## A clean-up script that deletes 87,423 accounts with 6.9 million rows, stopped by a guard; and without one, told of by the monitor and undone by one UNDELETE; SCALE=0.01
 	@tests/setup/packages.sh test
 	$(CARGO) build --release -p reprieve
 	$(CARGO) build --release -p tests --bin incident

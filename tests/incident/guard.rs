@@ -11,6 +11,8 @@ pub(crate) struct Guard {
     settings: Vec<(String, String)>,
     /// Said on the admin port before.
     pub(crate) verbs: Vec<String>,
+    /// Said behind it: the other replay is one without guards.
+    pub(crate) lifts: Vec<String>,
 }
 
 impl Guard {
@@ -19,6 +21,16 @@ impl Guard {
             sqlstate: sqlstate.to_owned(),
             settings: Vec::new(),
             verbs: Vec::new(),
+            lifts: Vec::new(),
+        }
+    }
+
+    /// What the role of a script may delete that nobody has vouched for: nothing.
+    pub(crate) fn usual() -> Self {
+        Self {
+            verbs: vec![format!("GUARD ALL TABLES MAX ROWS 0 FOR {SCRIPT}")],
+            lifts: vec![format!("UNGUARD ALL TABLES FOR {SCRIPT}")],
+            ..Self::new("RV001")
         }
     }
 
@@ -60,5 +72,8 @@ impl Guard {
             );
         }
         check(shop.count(&mut script) == shop.counts, "every row is there");
+        for verb in &self.lifts {
+            shop::run(&mut admin, verb);
+        }
     }
 }

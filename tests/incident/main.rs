@@ -12,11 +12,11 @@ use guard::Guard;
 use shop::{Shop, TABLES};
 use tests::Client;
 
-const USAGE: &str = "incident [scale=1] [guard=SQLSTATE [setting=REPRIEVE__KEY=value]... [verb=\"VERB\"]...]
+const USAGE: &str = "incident [scale=1] [guard=SQLSTATE [setting=REPRIEVE__KEY=value]... [verb=\"VERB\"]... [lift=\"VERB\"]...] [guard=none]
 
 scale    of 87,423 accounts with 6.9 million rows in twelve tables
-guard    another replay first, with a guard that must stop the script with this SQLSTATE: more environment of its proxy (setting), and
-         what a DBA says on the admin port before (verb)";
+guard    the first replay, with a guard that must stop the script with this SQLSTATE: more environment of its proxy (setting), what a DBA
+         says on the admin port before (verb) and behind it (lift). Without it: RV001, by what a role may delete that nobody has vouched for";
 
 /// What the story calls the roles: the script's, and one that goes on with its work meanwhile.
 const SCRIPT: &str = "cleanup";
@@ -36,15 +36,16 @@ struct Asked {
 fn asked() -> Result<Asked, String> {
     let mut asked = Asked {
         scale: 1.0,
-        guard: None,
+        guard: Some(Guard::usual()),
     };
     for argument in std::env::args().skip(1) {
         let (key, value) = argument.split_once('=').ok_or(USAGE)?;
         match (key, &mut asked.guard) {
             ("scale", _) => asked.scale = value.parse().map_err(|_| USAGE)?,
-            ("guard", guard) => *guard = Some(Guard::new(value)),
+            ("guard", guard) => *guard = (value != "none").then(|| Guard::new(value)),
             ("setting", Some(guard)) => guard.setting(value).ok_or(USAGE)?,
             ("verb", Some(guard)) => guard.verbs.push(value.to_owned()),
+            ("lift", Some(guard)) => guard.lifts.push(value.to_owned()),
             _ => return Err(USAGE.to_owned()),
         }
     }

@@ -11,5 +11,9 @@ fn the_incident_is_told_of_and_undone() {
     }
     let told = run(Command::new(env!("CARGO_BIN_EXE_incident")).arg("scale=0.003"));
     println!("{told}");
+    assert!(
+        told.contains("the guard stops the script after 0 accounts: RV001"),
+        "{told}"
+    );
     assert!(told.ends_with("ok\n"), "{told}");
 }
