@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use std::collections::BTreeSet;
+
 use tests::pair::settle;
 use tests::{Client, Cluster, Proxy};
 
@@ -375,7 +377,13 @@ fn sidecars_purge_in_the_background_one_at_a_time_and_survive_each_other() {
     let mut direct = cluster.superuser("purged");
     admin.run("PURGE BACKGROUND ON");
     let mut killed = Some(first);
-    let mut live = ROWS / 3 - 1;
+    let ids = "SELECT string_agg(concat_ws(':', p.id, c.id), ' ' ORDER BY p.id) FROM p FULL JOIN c ON c.p_id = p.id";
+    let listed = |ids: &BTreeSet<usize>| {
+        let pairs: Vec<_> = ids.iter().map(|id| format!("{id}:{id}")).collect();
+        pairs.join(" ")
+    };
+    let mut live: BTreeSet<usize> = (6..=ROWS).step_by(3).collect();
+    let mut young = BTreeSet::from([3]);
     let total = 2 * (ROWS / 3 * 2);
     let patience = std::time::Instant::now();
     loop {
@@ -387,15 +395,16 @@ fn sidecars_purge_in_the_background_one_at_a_time_and_survive_each_other() {
             proxy.signal("KILL");
         }
         // Meanwhile an application works, and every foreign key holds.
+        let step = live.len() + young.len();
+        let (came, goes) = (10_000 + step, step * 3 % ROWS);
         other.run(&format!(
-            "INSERT INTO p VALUES ({id}); INSERT INTO c VALUES ({id}, {id})",
-            id = 10_000 + live
+            "INSERT INTO p VALUES ({came}); INSERT INTO c VALUES ({came}, {came}); DELETE FROM p WHERE id = {goes}"
         ));
-        live += 1;
-        assert_eq!(
-            other.value("SELECT count(*) FROM p JOIN c ON c.p_id = p.id"),
-            live.to_string()
-        );
+        live.insert(came);
+        if live.remove(&goes) {
+            young.insert(goes);
+        }
+        assert_eq!(other.value(ids), listed(&live));
         if gone >= total {
             break;
         }
@@ -415,13 +424,16 @@ fn sidecars_purge_in_the_background_one_at_a_time_and_survive_each_other() {
         direct.value("SELECT max(rows) <= 100 FROM reprieve.receipts"),
         "t"
     );
-    assert_eq!(
-        direct.value("SELECT sum(rows - restored - discarded) FROM reprieve.deletion_tables"),
-        "2",
-        "the younger deletion stays"
+    let mut admin = second.connect_admin("purged");
+    let told = admin.run("UNDELETE SINCE '2020-01-01'");
+    assert!(
+        told.last()
+            .is_some_and(|line| line.starts_with(&format!("(all)|{}|", 2 * young.len()))),
+        "{told:?}"
     );
+    live.extend(young);
+    assert_eq!(other.value(ids), listed(&live), "younger ones stayed");
     assert_eq!(direct.run("SELECT * FROM reprieve.check_v1()"), [""; 0]);
-    drop(second);
 }
 
 /// What differs from run to run, as docs/admin.md writes it.

@@ -131,7 +131,7 @@ BEGIN
           FROM reprieve.sealed s JOIN reprieve.seals l ON l.no = s.seal LEFT JOIN reprieve.deletions d ON d.id = s.deletion_id
         UNION ALL
         SELECT d.id, NULL, 'deletions that were added behind a seal' FROM reprieve.deletions d
-         WHERE d.xid < (SELECT max(l.horizon) FROM reprieve.seals l) AND NOT EXISTS (SELECT FROM reprieve.sealed s WHERE s.deletion_id = d.id)
+         WHERE d.xid < (SELECT l.horizon FROM reprieve.seals l ORDER BY l.horizon DESC LIMIT 1) AND NOT EXISTS (SELECT FROM reprieve.sealed s WHERE s.deletion_id = d.id)
     )
     SELECT 'error', c.finding, NULL::text, count(*), concat(format('the first is deletion %s', min(c.deletion_id)), ' of seal ' || min(c.seal))
       FROM changed c WHERE c.finding IS NOT NULL GROUP BY c.finding;
