@@ -121,12 +121,30 @@ fn answer(client: &mut Client, bytes: &[u8], extended: bool) -> Vec<Message> {
 fn written(messages: &[Message], statement: &str) -> Vec<String> {
     let messages = without_user_oids(messages);
     let mut lines = lines(&messages, Detail::Meaning);
-    if !statement.to_ascii_lowercase().contains("order by") {
+    if !asks_for_order(statement) {
         for run in lines.chunk_by_mut(|a, b| a.starts_with("D ") && b.starts_with("D ")) {
             run.sort();
         }
     }
     lines
+}
+
+/// True if there is an ORDER BY, other than within the brackets of a call such as `array_agg(x ORDER BY y)`.
+fn asks_for_order(statement: &str) -> bool {
+    let text = statement.to_ascii_lowercase();
+    // Whether each bracket that is open is a call's.
+    let mut calls = Vec::new();
+    let mut before = b' ';
+    for (at, &byte) in text.as_bytes().iter().enumerate() {
+        match byte {
+            b'(' => calls.push(before.is_ascii_alphanumeric() || before == b'_'),
+            b')' => drop(calls.pop()),
+            b'o' if !calls.contains(&true) && text[at..].starts_with("order by") => return true,
+            _ => {}
+        }
+        before = byte;
+    }
+    false
 }
 
 /// OIDs of the application's own objects differ between any two servers: 0 in their place. They show as such in binary,
