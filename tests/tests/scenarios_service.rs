@@ -784,3 +784,36 @@ fn wrong_configuration_is_one_line_that_says_what_to_change() {
         assert!(said.trim().lines().count() <= 2, "{said}");
     }
 }
+
+#[test]
+fn d35_a_dropped_table_leaves_little_in_its_session() {
+    const ROUNDS: i64 = 10;
+    let (proxy, _cluster) = serve();
+    let mut app = Client::connect(&proxy.app(), "postgres", "shop").unwrap();
+    let mut round = || {
+        app.run(
+            "CREATE TABLE p (id int PRIMARY KEY, v text); CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES p)",
+        );
+        for sql in [
+            "INSERT INTO p VALUES (1, 'a'), (2, 'b')",
+            "INSERT INTO c VALUES (1, 1), (2, 2)",
+            "UPDATE p SET v = 'c'",
+            "DELETE FROM c WHERE id = 1",
+            "DELETE FROM p WHERE id = 1",
+            "DROP TABLE c",
+            "DROP TABLE p",
+        ] {
+            app.run(sql);
+        }
+        app.value("SELECT sum(total_bytes) FROM pg_backend_memory_contexts")
+            .parse::<i64>()
+            .unwrap()
+    };
+    let first = round();
+    let last = (0..ROUNDS).map(|_| round()).last().unwrap();
+    let of_a_table = (last - first) / (ROUNDS * 2);
+    assert!(
+        (100_000..1_000_000).contains(&of_a_table),
+        "{of_a_table} bytes of a table"
+    );
+}
