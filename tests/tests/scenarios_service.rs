@@ -785,6 +785,35 @@ fn wrong_configuration_is_one_line_that_says_what_to_change() {
     }
 }
 
+/// From 16 KiB on a thread of its own reads a statement.
+#[test]
+fn a_long_statement_is_changed_like_a_short_one() {
+    let (proxy, cluster) = serve();
+    let mut app = proxy.connect("shop");
+    let mut left = 1000;
+    for (ids, repeated) in [(1..=10, 1), (11..=300, 20), (301..=700, 100)] {
+        let list = ids.clone().map(|id| id.to_string()).collect::<Vec<_>>();
+        let list = vec![list.join(", "); repeated].join(", ");
+        let gone = ids.count();
+        assert_eq!(
+            app.command(&format!("DELETE FROM t WHERE id IN ({list})")),
+            format!("DELETE {gone}")
+        );
+        left -= gone;
+        let literal = "it''s deleted_at; DELETE FROM t -- ".repeat(repeated * 10);
+        let text = app.value(&format!(
+            "SELECT count(*) || '{literal}' FROM t WHERE id NOT IN (-1, {list})"
+        ));
+        assert_eq!(text, format!("{left}{}", literal.replace("''", "'")));
+    }
+    assert_eq!(
+        cluster
+            .superuser("shop")
+            .value("SELECT count(*) FROM t WHERE deleted_at IS NOT NULL"),
+        "700"
+    );
+}
+
 #[test]
 fn d35_a_dropped_table_leaves_little_in_its_session() {
     const ROUNDS: i64 = 10;
