@@ -2,30 +2,39 @@
 -- All of it runs inside reprieve.undelete(), which has judged rights, locked the ledger rows and
 -- looked for conflicts. $1 is the array of deletion ids, $2 the running act.
 
--- The INSERT that remembers the rows of `source` as restored: leaf, tid, deletion_id, cause, name.
-CREATE OR REPLACE FUNCTION reprieve.restored_sql(source text) RETURNS text
+-- The INSERT that remembers the rows of `source` as restored: leaf, tid, deletion_id, cause, name. Of many deletions, whose rows may come
+-- in any order, it sorts them.
+DROP FUNCTION IF EXISTS reprieve.restored_sql(text);
+CREATE OR REPLACE FUNCTION reprieve.restored_sql(source text, many boolean DEFAULT false) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT format('INSERT INTO reprieve.restored (relid, filenode, deletion_id, cause, tids, names)'
                   ' SELECT s.leaf, pg_catalog.pg_relation_filenode(s.leaf), s.deletion_id, s.cause, array_agg(s.tid), array_agg(s.name)'
-                  ' FROM (SELECT b.*, row_number() OVER () / 1000 AS line FROM %s b) s'
-                  ' GROUP BY s.leaf, s.deletion_id, s.cause, s.line', source)
+                  ' FROM (SELECT b.*, row_number() OVER (%s) / 1000 AS line FROM %s b) s'
+                  ' GROUP BY s.leaf, s.deletion_id, s.cause, s.line', CASE WHEN many THEN 'PARTITION BY b.leaf, b.deletion_id' ELSE '' END, source)
 $$;
 
--- Lifts the tombstones of one deletion in a table, or the picked ones ($3 is then NULL), and remembers them. Returns how many.
-CREATE OR REPLACE FUNCTION reprieve.undelete_lift(table_id oid, ids bigint[], act xid8, deletion bigint) RETURNS bigint
+-- Lifts the tombstones of these deletions in a table, or, NULL, the picked ones, and remembers them. Returns how many.
+DROP FUNCTION IF EXISTS reprieve.undelete_lift(oid, bigint[], xid8, bigint);
+CREATE OR REPLACE FUNCTION reprieve.undelete_lift(table_id oid, act xid8, deletions bigint[]) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    target text := reprieve.from_clause(table_id);
+    is_one boolean := cardinality(deletions) = 1;
     lifted bigint;
 BEGIN
     EXECUTE format('WITH back AS (UPDATE %s t SET deleted_at = NULL, deletion_id = NULL%s'
                    ' RETURNING t.tableoid AS leaf, t.ctid AS tid, %s AS deletion_id, NULL::text AS cause, %s AS name),'
-                   ' noted AS (%s) SELECT count(*) FROM back', reprieve.from_clause(table_id),
-                   CASE WHEN deletion IS NOT NULL THEN ' WHERE t.deletion_id = $3' ELSE
-                       ' FROM reprieve.undelete_picks k WHERE k.act = $2 AND k.source = ''t'' AND k.relid = t.tableoid AND k.tid = t.ctid'
-                       ' AND k.blocked IS NULL AND t.deletion_id = ANY (ARRAY(SELECT DISTINCT x.deletion_id FROM reprieve.undelete_picks x WHERE x.act = $2))' END,
-                   CASE WHEN deletion IS NOT NULL THEN '$3' ELSE 'k.deletion_id' END,
-                   reprieve.row_name(table_id, 't'), reprieve.restored_sql('back'))
-        INTO lifted USING ids, act, deletion;
+                   ' noted AS (%s) SELECT count(*) FROM back', target,
+                   CASE WHEN is_one THEN ' WHERE t.deletion_id = $2[1]'
+                        -- To itself: RETURNING knows no old value before PostgreSQL 18.
+                        WHEN deletions IS NOT NULL THEN format(
+                            ' FROM (SELECT o.tableoid AS relid, o.ctid AS tid, o.deletion_id FROM %s o WHERE o.deletion_id = ANY ($2)) k'
+                            ' WHERE k.relid = t.tableoid AND k.tid = t.ctid AND k.deletion_id = t.deletion_id', target)
+                        ELSE ' FROM reprieve.undelete_picks k WHERE k.act = $1 AND k.source = ''t'' AND k.relid = t.tableoid AND k.tid = t.ctid'
+                             ' AND k.blocked IS NULL AND t.deletion_id = ANY (ARRAY(SELECT DISTINCT x.deletion_id FROM reprieve.undelete_picks x WHERE x.act = $1))' END,
+                   CASE WHEN is_one THEN '$2[1]' ELSE 'k.deletion_id' END,
+                   reprieve.row_name(table_id, 't'), reprieve.restored_sql('back', NOT coalesce(is_one, false)))
+        INTO lifted USING act, deletions;
     RETURN lifted;
 END $$;
 
@@ -33,33 +42,29 @@ END $$;
 CREATE OR REPLACE FUNCTION reprieve.undelete_marks(table_id oid, ids bigint[], act xid8, picked boolean) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    counted record;
-    expected bigint := 0;
-    written bigint := 0;
-    deletion bigint;
-    deletions bigint[] := '{}';
+    expected bigint;
+    written bigint;
+    deletions bigint[];
 BEGIN
-    FOR counted IN EXECUTE CASE WHEN picked THEN format(
-            'SELECT k.deletion_id, k.relid AS leaf, count(*) AS n FROM reprieve.undelete_picks k'
-            ' WHERE k.act = $2 AND k.relid = ANY (%L::oid[]) AND k.source = ''t'' AND k.blocked IS NULL GROUP BY 1, 2',
-            reprieve.members_of(table_id))
-        ELSE format('SELECT t.deletion_id, t.tableoid AS leaf, count(*) AS n FROM %s t WHERE %s GROUP BY 1, 2',
-                    reprieve.from_clause(table_id), reprieve.chosen('t', table_id, 't', false))
-        END USING ids, act LOOP
-        PERFORM reprieve.undelete_count(counted.deletion_id, counted.leaf, counted.n);
-        expected := expected + counted.n;
-        deletions := deletions || counted.deletion_id;
-    END LOOP;
+    -- In one statement: there may be a million deletions. See undelete_count.
+    EXECUTE format('WITH found AS (%s), roots AS (SELECT f.leaf, reprieve.root_of(f.leaf) AS root FROM (SELECT DISTINCT leaf FROM found) f),'
+                   ' counted AS (UPDATE reprieve.deletion_tables d SET restored = d.restored + x.n'
+                   '  FROM (SELECT f.deletion_id, e.relid, sum(f.n)::bigint AS n FROM found f JOIN roots r USING (leaf)'
+                   '        JOIN reprieve.deletion_tables e ON e.deletion_id = f.deletion_id AND (e.relid = f.leaf OR e.relid = r.root AND NOT EXISTS'
+                   '             (SELECT FROM reprieve.deletion_tables l WHERE l.deletion_id = f.deletion_id AND l.relid = f.leaf)) GROUP BY 1, 2) x'
+                   '  WHERE d.deletion_id = x.deletion_id AND d.relid = x.relid)'
+                   ' SELECT coalesce(sum(f.n), 0), array_agg(DISTINCT f.deletion_id) FROM found f',
+                   CASE WHEN picked THEN format(
+                       'SELECT k.deletion_id, k.relid AS leaf, count(*) AS n FROM reprieve.undelete_picks k'
+                       ' WHERE k.act = $2 AND k.relid = ANY (%L::oid[]) AND k.source = ''t'' AND k.blocked IS NULL GROUP BY 1, 2',
+                       reprieve.members_of(table_id))
+                   ELSE format('SELECT t.deletion_id, t.tableoid AS leaf, count(*) AS n FROM %s t WHERE %s GROUP BY 1, 2',
+                               reprieve.from_clause(table_id), reprieve.chosen('t', table_id, 't', false))
+                   END) INTO expected, deletions USING ids, act;
     IF expected = 0 THEN
         RETURN 0;
     END IF;
-    IF picked THEN
-        written := reprieve.undelete_lift(table_id, ids, act, NULL);
-    ELSE
-        FOR deletion IN SELECT DISTINCT d FROM unnest(deletions) AS d LOOP
-            written := written + reprieve.undelete_lift(table_id, ids, act, deletion);
-        END LOOP;
-    END IF;
+    written := reprieve.undelete_lift(table_id, act, CASE WHEN picked THEN NULL ELSE deletions END);
     IF written <> expected THEN
         RAISE EXCEPTION 'rows of % changed while they were being restored', table_id::regclass
             USING ERRCODE = 'serialization_failure', HINT = 'Nothing was restored. Run it again.';
