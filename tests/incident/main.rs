@@ -176,6 +176,16 @@ fn replay(shop: &Shop, scale: f64) {
         &shop.checksums(&mut shop.direct()),
         "straight from the server",
     );
+    let began = Instant::now();
+    let found = shop::rows(
+        &mut shop.direct(),
+        "SELECT severity, finding, table_name, count, detail FROM reprieve.check_v1() WHERE severity <> 'notice'",
+    );
+    tell("CHECK INTEGRITY", began.elapsed());
+    check(
+        found.is_empty(),
+        &format!("rows, ledger and triggers agree {found:?}"),
+    );
     println!("\nok");
 }
 

@@ -240,16 +240,20 @@ impl Cluster {
         }
     }
 
-    /// Kills every process of the server with SIGKILL, the postmaster first: nothing of it gets to clean up.
+    /// Kills every process of the server with SIGKILL, the postmaster first: nothing of it gets to clean up. One that was born
+    /// while it died holds the shared memory too, and is found by where it works.
     pub fn kill(&mut self) {
-        let children = children_of(self.server.pid());
         self.server.signal("KILL");
-        for child in &children {
-            // One that has ended by itself meanwhile is as good as killed.
-            let _ = Command::new("kill").args(["-KILL", child]).status();
-        }
-        let gone = |pid: &String| !Path::new("/proc").join(pid).join("exe").exists();
-        while self.server.alive() || !children.iter().all(gone) {
+        let data = self.dir.join("data");
+        loop {
+            let left = processes_in(&data);
+            if left.is_empty() && !self.server.alive() {
+                return;
+            }
+            for process in &left {
+                // One that has ended by itself meanwhile is as good as killed.
+                let _ = Command::new("kill").args(["-KILL", process]).status();
+            }
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -279,18 +283,16 @@ impl Drop for Cluster {
     }
 }
 
-/// The processes that a process has started.
-fn children_of(parent: u32) -> Vec<String> {
-    let is_child = |pid: &String| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let fields = stat.rsplit(')').next().unwrap_or_default();
-        fields.split_whitespace().nth(1) == Some(parent.to_string().as_str())
-    };
+/// The processes that work in a directory: of a server all, whoever their parent is by now.
+fn processes_in(dir: &Path) -> Vec<String> {
     let processes = std::fs::read_dir("/proc").expect("/proc");
     processes
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
-        .filter(is_child)
+        .filter(|name| {
+            std::fs::read_link(Path::new("/proc").join(name).join("cwd"))
+                .is_ok_and(|cwd| cwd == dir)
+        })
         .collect()
 }
 
