@@ -244,7 +244,8 @@ impl Cluster {
     /// while it died holds the shared memory too, and is found by where it works.
     pub fn kill(&mut self) {
         self.server.signal("KILL");
-        let data = self.dir.join("data");
+        // As /proc names it: the way there may lead over links.
+        let data = std::fs::canonicalize(self.dir.join("data")).expect("the data directory");
         loop {
             let left = processes_in(&data);
             if left.is_empty() && !self.server.alive() {

@@ -1,8 +1,7 @@
 //! Previews, rehearsals, retention, holds and erasure on the admin port; and the examples of docs/admin.md, line by line.
 
-use std::sync::LazyLock;
-
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use tests::pair::settle;
 use tests::{Client, Cluster, Proxy};

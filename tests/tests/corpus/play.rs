@@ -134,9 +134,12 @@ fn asks_for_order(statement: &str) -> bool {
     let text = statement.to_ascii_lowercase();
     // Whether each bracket that is open is a call's.
     let mut calls = Vec::new();
+    let mut quoted = false;
     let mut before = b' ';
     for (at, &byte) in text.as_bytes().iter().enumerate() {
         match byte {
+            b'\'' => quoted = !quoted,
+            _ if quoted => {}
             b'(' => calls.push(before.is_ascii_alphanumeric() || before == b'_'),
             b')' => drop(calls.pop()),
             b'o' if !calls.contains(&true) && text[at..].starts_with("order by") => return true,
