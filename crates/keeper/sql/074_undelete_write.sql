@@ -28,8 +28,8 @@ BEGIN
                    CASE WHEN is_one THEN ' WHERE t.deletion_id = $2[1]'
                         -- To itself: RETURNING knows no old value before PostgreSQL 18.
                         WHEN deletions IS NOT NULL THEN format(
-                            ' FROM (SELECT o.tableoid AS relid, o.ctid AS tid, o.deletion_id FROM %s o WHERE o.deletion_id = ANY ($2)) k'
-                            ' WHERE k.relid = t.tableoid AND k.tid = t.ctid AND k.deletion_id = t.deletion_id', target)
+                            ' FROM (SELECT o.ctid AS tid, o.deletion_id FROM %s o WHERE o.deletion_id = ANY ($2)) k'
+                            ' WHERE k.tid = t.ctid AND k.deletion_id = t.deletion_id', target)
                         ELSE ' FROM reprieve.undelete_picks k WHERE k.act = $1 AND k.source = ''t'' AND k.relid = t.tableoid AND k.tid = t.ctid'
                              ' AND k.blocked IS NULL AND t.deletion_id = ANY (ARRAY(SELECT DISTINCT x.deletion_id FROM reprieve.undelete_picks x WHERE x.act = $1))' END,
                    CASE WHEN is_one THEN '$2[1]' ELSE 'k.deletion_id' END,
@@ -46,21 +46,17 @@ DECLARE
     written bigint;
     deletions bigint[];
 BEGIN
-    -- In one statement: there may be a million deletions. See undelete_count.
-    EXECUTE format('WITH found AS (%s), roots AS (SELECT f.leaf, reprieve.root_of(f.leaf) AS root FROM (SELECT DISTINCT leaf FROM found) f),'
-                   ' counted AS (UPDATE reprieve.deletion_tables d SET restored = d.restored + x.n'
-                   '  FROM (SELECT f.deletion_id, e.relid, sum(f.n)::bigint AS n FROM found f JOIN roots r USING (leaf)'
-                   '        JOIN reprieve.deletion_tables e ON e.deletion_id = f.deletion_id AND (e.relid = f.leaf OR e.relid = r.root AND NOT EXISTS'
-                   '             (SELECT FROM reprieve.deletion_tables l WHERE l.deletion_id = f.deletion_id AND l.relid = f.leaf)) GROUP BY 1, 2) x'
-                   '  WHERE d.deletion_id = x.deletion_id AND d.relid = x.relid)'
-                   ' SELECT coalesce(sum(f.n), 0), array_agg(DISTINCT f.deletion_id) FROM found f',
-                   CASE WHEN picked THEN format(
-                       'SELECT k.deletion_id, k.relid AS leaf, count(*) AS n FROM reprieve.undelete_picks k'
-                       ' WHERE k.act = $2 AND k.relid = ANY (%L::oid[]) AND k.source = ''t'' AND k.blocked IS NULL GROUP BY 1, 2',
-                       reprieve.members_of(table_id))
-                   ELSE format('SELECT t.deletion_id, t.tableoid AS leaf, count(*) AS n FROM %s t WHERE %s GROUP BY 1, 2',
+    -- In one statement: there may be a million deletions. A marked table has no parts, so the ledger knows it by itself.
+    EXECUTE format('WITH found AS (%s),'
+                   ' counted AS (UPDATE reprieve.deletion_tables d SET restored = d.restored + f.n'
+                   '             FROM found f WHERE d.deletion_id = f.deletion_id AND d.relid = $3)'
+                   ' SELECT coalesce(sum(f.n), 0), array_agg(f.deletion_id) FROM found f',
+                   CASE WHEN picked THEN
+                       'SELECT k.deletion_id, count(*) AS n FROM reprieve.undelete_picks k'
+                       ' WHERE k.act = $2 AND k.relid = $3 AND k.source = ''t'' AND k.blocked IS NULL GROUP BY 1'
+                   ELSE format('SELECT t.deletion_id, count(*) AS n FROM %s t WHERE %s GROUP BY 1',
                                reprieve.from_clause(table_id), reprieve.chosen('t', table_id, 't', false))
-                   END) INTO expected, deletions USING ids, act;
+                   END) INTO expected, deletions USING ids, act, table_id;
     IF expected = 0 THEN
         RETURN 0;
     END IF;

@@ -141,6 +141,31 @@ async fn many_deletions_at_once() {
     assert_sound(&db).await;
 }
 
+/// All of them in one statement, and each counted by itself.
+#[tokio::test]
+async fn deletions_of_one_table_are_counted_one_by_one() {
+    let db = database("undo_counted", SCHEMA, ENABLED).await;
+    let whole = content(&db, &["c", "n"]).await;
+    for condition in ["id IN (4, 6)", "id = 1", "id IN (7, 8, 9)"] {
+        delete(&db, "c", condition).await;
+    }
+    let before = everything(&db).await;
+    for _ in 0..2 {
+        let restored = verdict(&db, "undelete_since_v1('-infinity')").await;
+        assert_eq!(restored, "COMPLETE");
+        assert_eq!(content(&db, &["c", "n"]).await, whole);
+        let counted = "SELECT sum(t.rows), sum(t.restored) FROM reprieve.deletion_tables t GROUP BY t.deletion_id ORDER BY t.deletion_id";
+        assert_eq!(db.rows(counted).await, ["2|2", "1|1", "3|3"]);
+        assert_sound(&db).await;
+        let act = "SELECT max(id) FROM reprieve.show_undeletes";
+        let act = db.rows(act).await.remove(0);
+        let undone = verdict(&db, &format!("undo_undelete_v1({act})")).await;
+        assert_eq!(undone, "COMPLETE");
+        assert_eq!(everything(&db).await, before);
+        assert_sound(&db).await;
+    }
+}
+
 #[tokio::test]
 async fn what_changed_since_stays() {
     let db = database("undo_changed", SCHEMA, ENABLED).await;
