@@ -210,7 +210,7 @@ DECLARE
 BEGIN
     IF requested = 'cascade' THEN
         mode := 'bin';
-        reason := coalesce(format('a cascade from %s reaches it', reprieve.reached_from(relid)), 'no cascade reaches it any more');
+        reason := coalesce('a cascade from ' || reprieve.reached_from(relid) || ' reaches it', 'no cascade reaches it any more');
         RETURN;
     END IF;
     IF requested NOT IN ('auto', 'mark', 'bin') OR requested IS NULL THEN

@@ -129,7 +129,7 @@ BEGIN
     orphans := format('SELECT c.leaf, c.source, c.tid, %s AS parent FROM %s c WHERE %s AND NOT EXISTS (SELECT FROM %s p WHERE %s%s)%s',
         reprieve.tuple_name(reprieve.key_columns(k.con, 'p'), reprieve.key_columns(k.con, 'c'), 'c'), children, reprieve.refers(k.con, 'c'), reprieve.from_clause(k.confrelid), match,
         CASE WHEN reprieve.has_marks(k.confrelid) THEN ' AND p.deletion_id IS NULL' ELSE '' END,
-        coalesce(format(' AND NOT EXISTS (SELECT FROM %s p WHERE %s)', parents, match), ''));
+        CASE WHEN parents IS NOT NULL THEN format(' AND NOT EXISTS (SELECT FROM %s p WHERE %s)', parents, match) ELSE '' END);
     EXECUTE format('SELECT string_agg(format(''%%s referred to %%s'', reprieve.pick_name(x.leaf, x.source, x.tid), x.parent), '', '')'
                    ' FROM (%s LIMIT 10) x', orphans) INTO examples USING ids, act;
     IF examples IS NULL THEN

@@ -240,6 +240,26 @@ async fn force_takes_nothing_from_rows_that_stay() {
     assert_sound(&db).await;
 }
 
+/// Nothing is known any more of the deletion that took the parent.
+#[tokio::test]
+async fn force_lets_go_of_a_parent_that_nobody_remembers() {
+    let schema = "
+        CREATE TABLE pa(id int PRIMARY KEY); CREATE TABLE ch(id int PRIMARY KEY, a int REFERENCES pa);
+        INSERT INTO pa VALUES (1); INSERT INTO ch VALUES (1, 1);";
+    let db = database("force_forgotten", schema, &[("pa", "bin"), ("ch", "bin")]).await;
+    db.run("DELETE FROM ch").await;
+    let deletion = last(&db).await;
+    db.run("DELETE FROM pa").await;
+    db.run(&format!(
+        "DELETE FROM reprieve.graveyard WHERE table_name = 'pa'; DELETE FROM reprieve.deletions WHERE id <> {deletion}"
+    ))
+    .await;
+    let lines = undelete(&db, &format!("deletion_v1({deletion}, 'force')")).await;
+    assert_eq!(lines[0], "public.ch|1|0|0|INCOMPLETE");
+    assert_eq!(db.rows("SELECT id, a FROM ch").await, ["1|"]);
+    assert_sound(&db).await;
+}
+
 #[tokio::test]
 async fn u7_what_nobody_kept_is_in_the_verdict() {
     let db = database("lost", FAMILY, BURIED).await;

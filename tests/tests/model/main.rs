@@ -440,7 +440,7 @@ fn several_sessions(pair: &Pair, seed: u64) {
                     assert!(
                         state.is_empty()
                             || state.starts_with("RV01")
-                            || EXPECTED.contains(&state.as_str()),
+                            || state.get(..5).is_some_and(|code| EXPECTED.contains(&code)),
                         "{}",
                         said.join(";\n")
                     );

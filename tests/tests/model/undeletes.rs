@@ -257,7 +257,7 @@ impl Dba {
         }
     }
 
-    /// This many times out of a hundred: what was called, and the SQLSTATE with which it failed, if it did.
+    /// This many times out of a hundred: what was called, and the SQLSTATE and message with which it failed, if it did.
     pub fn act(&mut self, chance: usize) -> Option<(String, String)> {
         if !self.random.percent(chance) {
             return None;
@@ -276,8 +276,12 @@ impl Dba {
         };
         let messages = self.keeper.query(&call);
         let error = messages.iter().find(|message| message.tag == b'E');
-        let state = error.and_then(|error| error.field(b'C'));
-        Some((call, state.unwrap_or_default()))
+        let said = error.map(|error| {
+            [b'C', b'M', b'W']
+                .map(|code| error.field(code).unwrap_or_default())
+                .join(" ")
+        });
+        Some((call, said.unwrap_or_default()))
     }
 }
 
