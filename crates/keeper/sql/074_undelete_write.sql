@@ -370,8 +370,8 @@ BEGIN
     PERFORM reprieve.undelete_defer(act, true);
 END $$;
 
--- Checks the deferrable constraints of the tables restored into at once, or puts those off again that are
--- INITIALLY DEFERRED.
+-- Checks the deferrable constraints of the tables restored into, and foreign keys to them, at once, or puts those off again that are
+-- INITIALLY DEFERRED. Until then PostgreSQL lets nobody alter such a table: its triggers are pending.
 CREATE OR REPLACE FUNCTION reprieve.undelete_defer(act xid8, deferred boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -379,7 +379,8 @@ DECLARE
 BEGIN
     SELECT string_agg(DISTINCT format('%I.%I', n.nspname, x.conname), ', ') INTO list
       FROM reprieve.undelete_tables w
-      JOIN pg_constraint x ON x.conrelid = ANY (reprieve.members_of(w.relid)) AND x.condeferrable AND (x.condeferred OR NOT deferred)
+      JOIN pg_constraint x ON (x.conrelid = ANY (reprieve.members_of(w.relid)) OR x.contype = 'f' AND x.confrelid = ANY (reprieve.members_of(w.relid)))
+                           AND x.condeferrable AND (x.condeferred OR NOT deferred)
       JOIN pg_namespace n ON n.oid = x.connamespace
      WHERE w.act = $1 AND w.graves + w.relinks > 0;
     IF list IS NOT NULL THEN
