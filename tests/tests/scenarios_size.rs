@@ -75,23 +75,3 @@ fn d35_a_dropped_table_leaves_little_in_its_session() {
         "{of_a_table} bytes of a table"
     );
 }
-
-#[test]
-fn d36_what_a_message_in_parts_sets_is_told_in_between() {
-    let (proxy, cluster) = open();
-    let statuses = |client: &mut Client, table: &str| {
-        let messages = client.query(&format!(
-            "ALTER TABLE {table} ADD COLUMN x int; SET application_name = 'a'; DELETE FROM {table} WHERE id = 1; RESET application_name; SELECT x FROM {table} LIMIT 1"
-        ));
-        assert!(messages.iter().all(|message| message.tag != b'E'));
-        messages
-            .iter()
-            .filter(|message| message.tag == b'S')
-            .count()
-    };
-    let mut direct = cluster.superuser("postgres");
-    direct.run("CREATE TABLE plain (id int); INSERT INTO plain VALUES (1), (2)");
-    assert_eq!(statuses(&mut direct, "plain"), 0);
-    // Set, and as it was.
-    assert_eq!(statuses(&mut proxy.connect("shop"), "t"), 2);
-}

@@ -142,8 +142,7 @@ impl Session {
             b'A' => return Ok(true),
             b'S' => {
                 let (name, value) = backend::parameter_status(body).map_err(garbled)?;
-                self.scope.on_parameter(name, value);
-                return Ok(true);
+                return Ok(self.passes_parameter(name, value));
             }
             // Words of our own functions are not for the client.
             b'1' | b'2' | b'T' | b'n' | b'C' | b'N' => {}

@@ -228,8 +228,8 @@ impl Session {
         match header.tag {
             b'S' => {
                 let (name, value) = backend::parameter_status(body).map_err(garbled)?;
-                self.scope.on_parameter(name, value);
-                Ok(Fate::Pass)
+                let passes = self.passes_parameter(name, value);
+                Ok(if passes { Fate::Pass } else { Fate::Drop })
             }
             b'Z' if self.phase == Phase::Authenticating => {
                 self.status = backend::ready_for_query(body).map_err(garbled)?;
@@ -496,11 +496,23 @@ impl Session {
         {
             return Ok(Fate::Drop);
         }
-        Ok(if self.has_waiting_parts() {
-            Fate::Drop
+        if self.has_waiting_parts() {
+            return Ok(Fate::Drop);
+        }
+        self.parameters.release(&mut out.to_client);
+        Ok(Fate::Pass)
+    }
+
+    /// A ParameterStatus. True if the client reads it now.
+    pub(crate) fn passes_parameter(&mut self, name: &[u8], value: &[u8]) -> bool {
+        self.scope.on_parameter(name, value);
+        let passes = self.parts.is_none();
+        if passes {
+            self.parameters.tell(name, value);
         } else {
-            Fate::Pass
-        })
+            self.parameters.hold(name, value);
+        }
+        passes
     }
 
     /// Follows schema changes before the client hears that they are done. True if it has to wait.

@@ -9,6 +9,7 @@ use wire::backend::TransactionStatus;
 use wire::build::{self, Report};
 
 use crate::inject::{Injection, Purpose};
+use crate::parameters::Parameters;
 use crate::parts::Parts;
 use crate::queue::ReplyQueue;
 use crate::scope::ScopeTracker;
@@ -167,6 +168,7 @@ pub struct Session {
     /// Error of an injected statement, for the client's next message.
     pub(crate) failed_probe: Option<BytesMut>,
     pub(crate) scope: ScopeTracker,
+    pub(crate) parameters: Parameters,
     /// The role may be shown deleted rows, if that is known.
     pub(crate) is_viewer: Option<bool>,
     pub(crate) changes: Changes,
@@ -201,6 +203,7 @@ impl Session {
             withheld_ready: false,
             failed_probe: None,
             scope: ScopeTracker::default(),
+            parameters: Parameters::default(),
             is_viewer: None,
             changes: Changes::default(),
             parts: None,
@@ -321,6 +324,7 @@ impl Session {
 
     pub(crate) fn release_ready(&mut self, out: &mut Out) {
         if std::mem::take(&mut self.withheld_ready) && !self.has_waiting_parts() {
+            self.parameters.release(&mut out.to_client);
             // Six bytes: cannot be too long.
             let _ = build::ready_for_query(&mut out.to_client, self.status);
         }

@@ -125,6 +125,16 @@ pub fn command_complete(out: &mut BytesMut, tag: &[u8]) -> Result<(), TooLong> {
     })
 }
 
+/// A ParameterStatus.
+pub fn parameter_status(out: &mut BytesMut, name: &[u8], value: &[u8]) -> Result<(), TooLong> {
+    frame(out, b'S', |body| {
+        for text in [name, value] {
+            body.put_slice(text);
+            body.put_u8(0);
+        }
+    })
+}
+
 pub fn ready_for_query(out: &mut BytesMut, status: TransactionStatus) -> Result<(), TooLong> {
     use pgwire::messages::response::TransactionStatus as Theirs;
     let status = match status {
