@@ -1,6 +1,7 @@
 //! What soft deletes cost those who write: single rows, a bulk load, and the incident with its 50,382 rows. PostgreSQL itself, a proxy
 //! with nothing enabled and one with every table enabled take turns within one run, on a server that writes to disk as it should.
 
+mod guards;
 #[path = "../throughput/load.rs"]
 #[allow(dead_code, reason = "the other program runs other loads")]
 mod load;
@@ -27,6 +28,8 @@ enum Goal {
     Share(f64),
     /// At most this many times what it takes directly.
     Times(f64),
+    /// No column more than this many times the first one.
+    Each(f64),
 }
 
 const TABLES: &str = "
@@ -175,6 +178,12 @@ fn main() {
         }
         cluster.superuser(place.database).run("VACUUM ANALYZE");
     }
+    let kept = places.last().expect("three places");
+    kept.client().run(guards::TABLE);
+    everything
+        .connect_admin(kept.database)
+        .run("ENABLE SOFT DELETE ON guarded");
+    settle(&cluster, kept.database);
     let marked = "SELECT string_agg(table_name, ' ' ORDER BY table_name) FROM reprieve.tables WHERE mode = 'mark'";
     println!("marked: {}", cluster.superuser("kept").value(marked));
     let mut lines = Vec::new();
@@ -183,7 +192,21 @@ fn main() {
     }
     lines.push(copies(&cluster, &places, rounds));
     lines.extend(incident(&places, &everything, rounds));
-    report(&places, &lines);
+    let guarded = clients
+        .iter()
+        .map(|&clients| guards::deletes(kept, &everything, clients, rounds, seconds))
+        .collect::<Vec<_>>();
+    let mut json = report(&places.each_ref().map(|place| place.name), "direct", &lines);
+    json.extend(report(
+        &guards::KINDS.map(|kind| kind.0),
+        "no guard",
+        &guarded,
+    ));
+    let file = Path::new("target/writes.json");
+    match std::fs::write(file, format!("[\n{}\n]\n", json.join(",\n"))) {
+        Ok(()) => println!("{}", file.display()),
+        Err(error) => eprintln!("{}: {error}", file.display()),
+    }
 }
 
 fn statements(places: &[Place], clients: u32, rounds: usize, seconds: u32) -> Vec<Line> {
@@ -291,10 +314,14 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-fn report(places: &[Place], lines: &[Line]) {
-    print!("{:<52}", "milliseconds, and how many times direct");
-    for place in places {
-        print!("{:>24}", place.name);
+/// Prints a table, and returns a line of JSON for each of its cells.
+fn report(columns: &[&str], first: &str, lines: &[Line]) -> Vec<String> {
+    print!(
+        "{:<52}",
+        format!("milliseconds, and how many times {first}")
+    );
+    for column in columns {
+        print!("{column:>24}");
     }
     println!("{:>24}", "aim, and what it is");
     let mut json = Vec::new();
@@ -306,7 +333,7 @@ fn report(places: &[Place], lines: &[Line]) {
             median(ratios.collect())
         };
         let measured = line.rounds.first().map_or(0, Vec::len);
-        for (at, place) in places.iter().enumerate().take(measured) {
+        for (at, column) in columns.iter().enumerate().take(measured) {
             let ratio = between(at, 0);
             let text = match (at, line.rounds.iter().any(|round| round.len() > 1)) {
                 (0, _) | (_, false) => format!("{:.3}", of(at)),
@@ -314,9 +341,8 @@ fn report(places: &[Place], lines: &[Line]) {
             };
             print!("{text:>24}");
             json.push(format!(
-                "{{\"what\": \"{}\", \"where\": \"{}\", \"ms\": {:.4}, \"of_direct\": {ratio:.3}}}",
+                "{{\"what\": \"{}\", \"where\": \"{column}\", \"ms\": {:.4}, \"of_first\": {ratio:.3}}}",
                 line.name,
-                place.name,
                 of(at)
             ));
         }
@@ -324,13 +350,12 @@ fn report(places: &[Place], lines: &[Line]) {
             Goal::Cheap => String::new(),
             Goal::Share(share) => format!(">= {share:.2}: {:.2}", between(1, 2)),
             Goal::Times(times) => format!("<= {times:.2}x: {:.2}x", between(2, 0)),
+            Goal::Each(times) => {
+                let worst = (1..measured).map(|at| between(at, 0)).fold(0.0, f64::max);
+                format!("<= {times:.2}x: {worst:.2}x")
+            }
         };
         println!("{aim:>24}");
     }
-    let file = Path::new("target/writes.json");
-    let written = std::fs::write(file, format!("[\n{}\n]\n", json.join(",\n")));
-    match written {
-        Ok(()) => println!("{}", file.display()),
-        Err(error) => eprintln!("{}: {error}", file.display()),
-    }
+    json
 }
