@@ -608,6 +608,38 @@ async fn u11_one_of_two_undeletes_restores_and_a_reused_key_wins() {
     assert_sound(&db).await;
 }
 
+/// The key of a live parent changes while tombstones that refer to it are lifted: one deletion of them, and two.
+#[tokio::test]
+async fn u11_tombstones_that_move_meanwhile_are_found() {
+    const SCHEMA: &str = "CREATE TABLE p (id int PRIMARY KEY);
+        CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES p ON UPDATE CASCADE);
+        INSERT INTO p VALUES (1), (2); INSERT INTO c SELECT n, 1 + n % 2 FROM generate_series(1, 6) AS n";
+    let db = database("u11_moves", SCHEMA, &[("p", "mark"), ("c", "mark")]).await;
+    let (app, mut admin) = (db.session().await, db.session().await);
+    let waiting = pid(&admin).await;
+    for conditions in [&["id < 5"][..], &["id = 2", "id IN (1, 4)", "id = 5"]] {
+        for condition in conditions {
+            delete(&db, "c", condition).await;
+        }
+        rows(&app, "BEGIN; UPDATE p SET id = id + 10 WHERE id % 2 = 1").await;
+        let undelete = tokio::spawn(async move {
+            let call = "SELECT restored, verdict FROM reprieve.undelete_since_v1('-infinity')";
+            (rows(&admin, call).await, admin)
+        });
+        blocked(&db, &waiting).await;
+        rows(&app, "COMMIT").await;
+        let (verdicts, back) = undelete.await.unwrap();
+        assert_eq!(verdicts, ["4|COMPLETE", "4|COMPLETE"]);
+        admin = back;
+        let parents = "SELECT c.id, c.p % 10 FROM c JOIN p ON p.id = c.p WHERE c.deletion_id IS NULL ORDER BY c.id";
+        assert_eq!(
+            db.rows(parents).await,
+            ["1|2", "2|1", "3|2", "4|1", "5|2", "6|1"]
+        );
+        assert_sound(&db).await;
+    }
+}
+
 #[tokio::test]
 async fn of_two_versions_of_a_row_the_last_one_comes_back() {
     let db = database("versions", FAMILY, &[("n", "mark")]).await;
