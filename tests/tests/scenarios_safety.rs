@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use tests::pair::settle;
 use tests::{Client, Cluster, Proxy};
@@ -343,6 +345,7 @@ fn a_condition_runs_with_the_callers_rights() {
 #[test]
 fn sidecars_purge_in_the_background_one_at_a_time_and_survive_each_other() {
     const ROWS: usize = 3000;
+    const PATIENCE: Duration = Duration::from_secs(120);
     let cluster = Cluster::start();
     let start = || {
         Proxy::with(
@@ -376,44 +379,53 @@ fn sidecars_purge_in_the_background_one_at_a_time_and_survive_each_other() {
     let mut direct = cluster.superuser("purged");
     admin.run("PURGE BACKGROUND ON");
     let mut killed = Some(first);
-    let ids = "SELECT string_agg(concat_ws(':', p.id, c.id), ' ' ORDER BY p.id) FROM p FULL JOIN c ON c.p_id = p.id";
-    let listed = |ids: &BTreeSet<usize>| {
-        let pairs: Vec<_> = ids.iter().map(|id| format!("{id}:{id}")).collect();
-        pairs.join(" ")
+    let mut work = Work {
+        live: (6..=ROWS).step_by(3).collect(),
+        young: BTreeSet::from([3]),
+        ids: 0..100_000,
     };
-    let mut live: BTreeSet<usize> = (6..=ROWS).step_by(3).collect();
-    let mut young = BTreeSet::from([3]);
     let total = 2 * (ROWS / 3 * 2);
-    let patience = std::time::Instant::now();
-    loop {
-        let gone: usize = direct.value(receipts).parse().unwrap();
-        if gone > 300
-            && let Some(proxy) = killed.take()
-        {
-            // Whatever it is at.
-            proxy.signal("KILL");
-        }
-        // Meanwhile an application works, and every foreign key holds.
-        let step = live.len() + young.len();
-        let (came, goes) = (10_000 + step, step * 3 % ROWS);
-        other.run(&format!(
-            "INSERT INTO p VALUES ({came}); INSERT INTO c VALUES ({came}, {came}); DELETE FROM p WHERE id = {goes}"
-        ));
-        live.insert(came);
-        if live.remove(&goes) {
-            young.insert(goes);
-        }
-        assert_eq!(other.value(ids), listed(&live));
-        if gone >= total {
-            break;
-        }
-        assert!(
-            patience.elapsed().as_secs() < 120,
-            "{gone} of {total} rows purged"
-        );
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    let over = AtomicBool::new(false);
+    let patience = Instant::now();
+    let mut works = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..4)
+            .map(|number| {
+                let (second, over) = (&second, &over);
+                scope.spawn(move || {
+                    let ids = number * 100_000..(number + 1) * 100_000;
+                    let mut work = Work {
+                        live: BTreeSet::new(),
+                        young: BTreeSet::new(),
+                        ids,
+                    };
+                    let mut app = second.connect("purged");
+                    while !over.load(Ordering::Relaxed) && patience.elapsed() < PATIENCE {
+                        work.step(&mut app);
+                    }
+                    work
+                })
+            })
+            .collect();
+        let outcome = loop {
+            let gone: usize = direct.value(receipts).parse().unwrap();
+            if gone > 300
+                && let Some(proxy) = killed.take()
+            {
+                // Whatever it is at.
+                proxy.signal("KILL");
+            }
+            work.step(&mut other);
+            if gone >= total || patience.elapsed() > PATIENCE {
+                break gone;
+            }
+        };
+        over.store(true, Ordering::Relaxed);
+        assert_eq!(outcome, total, "rows purged");
+        let others = others.into_iter().map(|other| other.join().unwrap());
+        others.collect::<Vec<_>>()
+    });
+    works.push(work);
+    std::thread::sleep(Duration::from_secs(2));
     assert_eq!(
         direct.value(receipts),
         total.to_string(),
@@ -425,14 +437,60 @@ fn sidecars_purge_in_the_background_one_at_a_time_and_survive_each_other() {
     );
     let mut admin = second.connect_admin("purged");
     let told = admin.run("UNDELETE SINCE '2020-01-01'");
+    let young: usize = works.iter().map(|work| work.young.len()).sum();
     assert!(
         told.last()
-            .is_some_and(|line| line.starts_with(&format!("(all)|{}|", 2 * young.len()))),
+            .is_some_and(|line| line.starts_with(&format!("(all)|{}|", 2 * young))),
         "{told:?}"
     );
-    live.extend(young);
-    assert_eq!(other.value(ids), listed(&live), "younger ones stayed");
+    for work in &mut works {
+        let young = std::mem::take(&mut work.young);
+        work.live.extend(young);
+        work.check(&mut other);
+    }
     assert_eq!(direct.run("SELECT * FROM reprieve.check_v1()"), [""; 0]);
+}
+
+/// What an application does in its own span of ids while old rows are purged, and what it must see of that.
+struct Work {
+    live: BTreeSet<usize>,
+    /// Deleted a moment ago.
+    young: BTreeSet<usize>,
+    ids: std::ops::Range<usize>,
+}
+
+impl Work {
+    fn step(&mut self, app: &mut Client) {
+        let done = self.live.len() + self.young.len();
+        let (came, goes) = (
+            self.ids.start + 10_000 + done,
+            self.ids.start + done * 3 % 3000,
+        );
+        // Every other row that goes came in this run.
+        let goes = match self.live.iter().next_back() {
+            Some(&newest) if done % 2 == 0 => newest,
+            _ => goes,
+        };
+        app.run(&format!(
+            "INSERT INTO p VALUES ({came}); INSERT INTO c VALUES ({came}, {came}); DELETE FROM p WHERE id = {goes}"
+        ));
+        self.live.insert(came);
+        if self.live.remove(&goes) {
+            self.young.insert(goes);
+        }
+        self.check(app);
+    }
+
+    /// Every live row is there with its child, and no other one.
+    fn check(&self, app: &mut Client) {
+        let found = app.value(&format!(
+            "SELECT string_agg(concat_ws(':', p.id, c.id), ' ' ORDER BY p.id)
+             FROM (SELECT * FROM p WHERE id >= {0} AND id < {1}) p FULL JOIN (SELECT * FROM c WHERE p_id >= {0} AND p_id < {1}) c ON c.p_id = p.id",
+            self.ids.start, self.ids.end
+        ));
+        let pairs: Vec<_> = self.live.iter().map(|id| format!("{id}:{id}")).collect();
+        assert_eq!(found, pairs.join(" "));
+    }
 }
 
 /// What differs from run to run, as docs/admin.md writes it.
