@@ -1,11 +1,5 @@
 //! Rows that one statement both changes by SET NULL or SET DEFAULT and takes by CASCADE come back as that statement found them.
 
-#[path = "../../reprieve/src/demo/cluster.rs"]
-#[allow(
-    dead_code,
-    reason = "shared with the demo; these tests need a part of it"
-)]
-mod cluster;
 mod support;
 mod undelete_support;
 

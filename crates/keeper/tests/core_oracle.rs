@@ -6,12 +6,6 @@
     reason = "a test that cannot set itself up must fail"
 )]
 
-#[path = "../../reprieve/src/demo/cluster.rs"]
-#[allow(
-    dead_code,
-    reason = "shared with the demo; these tests need a part of it"
-)]
-mod cluster;
 mod support;
 
 use std::collections::BTreeMap;

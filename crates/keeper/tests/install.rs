@@ -1,11 +1,5 @@
 //! The keeper against private servers.
 
-#[path = "../../reprieve/src/demo/cluster.rs"]
-#[allow(
-    dead_code,
-    reason = "shared with the demo; these tests need a part of it"
-)]
-mod cluster;
 mod support;
 
 use std::time::{Duration, Instant};
@@ -168,7 +162,7 @@ async fn uninstall_leaves_a_plain_database() {
 
 #[tokio::test]
 async fn whom_to_call_when_there_is_no_connection() {
-    let port = cluster::free_port().unwrap();
+    let port = support::cluster::free_port().unwrap();
     let config =
         KeeperConfig::parse(&format!("postgresql://u:hunter2@127.0.0.1:{port}/d")).unwrap();
     let error = Keeper::connect(&config, "d").await.unwrap_err();

@@ -1,11 +1,5 @@
 //! Whatever left a table comes back as it was, bit for bit.
 
-#[path = "../../reprieve/src/demo/cluster.rs"]
-#[allow(
-    dead_code,
-    reason = "shared with the demo; these tests need a part of it"
-)]
-mod cluster;
 mod support;
 mod undelete_support;
 

@@ -1,11 +1,5 @@
 //! UNDELETE in modes replace and force (U4, U14), and what they do while others write (U11).
 
-#[path = "../../reprieve/src/demo/cluster.rs"]
-#[allow(
-    dead_code,
-    reason = "shared with the demo; these tests need a part of it"
-)]
-mod cluster;
 mod support;
 mod undelete_support;
 

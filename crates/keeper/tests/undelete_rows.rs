@@ -1,11 +1,5 @@
 //! UNDELETE: what comes back, and what does not. U1 to U11 are the cases of the specification.
 
-#[path = "../../reprieve/src/demo/cluster.rs"]
-#[allow(
-    dead_code,
-    reason = "shared with the demo; these tests need a part of it"
-)]
-mod cluster;
 mod support;
 mod undelete_support;
 

@@ -1,11 +1,5 @@
 //! What DBAs look at: deletions, tables, deleted rows, and whether all of it agrees.
 
-#[path = "../../reprieve/src/demo/cluster.rs"]
-#[allow(
-    dead_code,
-    reason = "shared with the demo; these tests need a part of it"
-)]
-mod cluster;
 mod support;
 mod undelete_support;
 

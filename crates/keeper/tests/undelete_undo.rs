@@ -1,11 +1,5 @@
 //! UNDO UNDELETE: afterwards everything is as it was before the undelete.
 
-#[path = "../../reprieve/src/demo/cluster.rs"]
-#[allow(
-    dead_code,
-    reason = "shared with the demo; these tests need a part of it"
-)]
-mod cluster;
 mod support;
 mod undelete_support;
 

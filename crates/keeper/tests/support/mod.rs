@@ -5,13 +5,20 @@
     reason = "a test that cannot set itself up must fail"
 )]
 
+#[path = "../../../reprieve/src/demo/cluster.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the demo; these tests need a part of it"
+)]
+pub mod cluster;
+
 use std::process::Command;
 use std::sync::{Arc, Mutex, Weak};
 
 use keeper::{Keeper, KeeperConfig};
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
-use crate::cluster::{ClusterOptions, PrivateCluster};
+use cluster::{ClusterOptions, PrivateCluster};
 
 static CLUSTER: Mutex<Weak<PrivateCluster>> = Mutex::new(Weak::new());
 
