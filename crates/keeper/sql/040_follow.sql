@@ -182,7 +182,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN OLD;
     END IF;
-    IF NOT (has_table_privilege(link.child, 'SELECT') AND has_table_privilege(link.child, 'UPDATE')) THEN
+    IF NOT (reprieve.readable(link.child) AND has_table_privilege(link.child, 'UPDATE')) THEN
         PERFORM reprieve.open_ledger(reprieve.begin_deletion_v1(NULL));
         PERFORM reprieve.note_uncounted(reprieve.open_deletion(), link.child);
         RETURN OLD;

@@ -1,7 +1,7 @@
 -- What is installed on a table: facts about its keys and foreign keys, turned into triggers.
 
--- Creates a trigger unless the very same is there already; `sql` lacks the name, which is `~reprieve_` || name
--- so that it sorts after the user's.
+-- Creates a trigger unless the very same is there already. Names begin with `~reprieve_`, so that they sort after the user's, or with
+-- ` reprieve_`, so that they sort before those.
 CREATE OR REPLACE FUNCTION reprieve.ensure_trigger(relid oid, name text, events text, rest text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
@@ -462,6 +462,15 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WHERE x.oid = same_sql.conoid AND a.attrelid = x.confrelid AND a.attnum = u.pk
 $$;
 
+-- Two children refer to the same key.
+CREATE OR REPLACE FUNCTION reprieve.alike_sql(conoid oid, one text, other text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT string_agg(format('%5$s.%1$I OPERATOR(%2$I.%3$s) %4$s.%1$I', a.attname, n.nspname, o.oprname, other, one), ' AND ' ORDER BY u.place)
+    FROM pg_constraint x, unnest(x.conkey, x.conffeqop) WITH ORDINALITY AS u(ck, ff, place)
+    JOIN pg_attribute a ON true JOIN pg_operator o ON o.oid = u.ff JOIN pg_namespace n ON n.oid = o.oprnamespace
+    WHERE x.oid = alike_sql.conoid AND a.attrelid = x.conrelid AND a.attnum = u.ck
+$$;
+
 -- Reads the foreign keys of some tables (all enabled ones, if NULL) into reprieve.links.
 CREATE OR REPLACE FUNCTION reprieve.read_links(relids oid[]) RETURNS SETOF reprieve.links
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -519,7 +528,7 @@ BEGIN
     IF EXISTS (SELECT FROM %s c WHERE %s AND %s) THEN
         PERFORM reprieve.raise_absent(l, %s) FROM reprieve.links l WHERE l.conoid = %s;
     END IF;
-END $f$, link.child_sql, (SELECT string_agg(format('c.%1$I = NEW.%1$I', c), ' AND ') FROM unnest(link.child_columns) AS c),
+END $f$, link.child_sql, reprieve.alike_sql(link.conoid, 'c', 'NEW'),
             reprieve.live_sql(link.child, 'c'), reprieve.values_sql('NEW', link.child_columns), link.conoid));
         PERFORM reprieve.ensure_function(name, '', 'trigger', NULL, ARRAY[link.parent, link.child], format($f$
 BEGIN%s
@@ -558,7 +567,9 @@ END $f$, format('reprieve_new c, LATERAL (SELECT p.deleted_at FROM %s p WHERE %s
                 format('REFERENCING NEW TABLE AS reprieve_new FOR EACH STATEMENT EXECUTE FUNCTION reprieve.%I()', 'all_' || name));
         END IF;
         IF link.action IN ('c', 'n', 'd') THEN
-            PERFORM reprieve.ensure_trigger(link.child, '~reprieve_stay_' || link.conoid,
+            -- In front of the triggers of the user: to those nothing happens.
+            PERFORM reprieve.drop_triggers(link.child, '^~reprieve_stay_' || link.conoid || '$'),
+                    reprieve.ensure_trigger(link.child, ' reprieve_stay_' || link.conoid,
                 CASE link.action WHEN 'c' THEN 'BEFORE DELETE' ELSE 'BEFORE UPDATE OF ' || child_list END,
                 format('FOR EACH ROW WHEN (pg_catalog.current_setting(''reprieve.burying'', true) OPERATOR(pg_catalog.=) ''1'' AND %s)'
                        ' EXECUTE FUNCTION reprieve.stay()', reprieve.live_sql(link.child, 'OLD')));
@@ -705,5 +716,5 @@ BEGIN
             EXECUTE format('DROP TRIGGER %I ON %s', name, reprieve.qualified(parent));
         END IF;
     END LOOP;
-    PERFORM reprieve.drop_triggers(child, '^~reprieve_stay_' || conoid || '$'), reprieve.drop_triggers(parent, '^~reprieve_reattach(_update)?_' || conoid || '$');
+    PERFORM reprieve.drop_triggers(child, '^[ ~]reprieve_stay_' || conoid || '$'), reprieve.drop_triggers(parent, '^~reprieve_reattach(_update)?_' || conoid || '$');
 END $$;

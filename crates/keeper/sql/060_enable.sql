@@ -122,11 +122,26 @@ BEGIN
         reason := format('a foreign key leads to it, and there the %s would run with the keeper''s rights, which its owner has not', found_name);
         RETURN NEXT;
     END IF;
+    -- A foreign key sees every row, whatever policies say.
+    SELECT o.relname INTO found_name FROM pg_class o
+    WHERE row_security_active(o.oid) AND (o.oid = relid OR EXISTS (
+        SELECT FROM pg_constraint x WHERE x.contype = 'f' AND relid IN (x.conrelid, x.confrelid) AND o.oid IN (x.conrelid, x.confrelid))) LIMIT 1;
+    IF found_name IS NOT NULL THEN
+        reason := format('the row security of table %I holds for the keeper''s role, too', found_name); RETURN NEXT;
+    END IF;
     hard := false;
     SELECT g.tgname INTO found_name FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
     WHERE g.tgrelid = relid AND NOT g.tgisinternal AND p.pronamespace <> 'reprieve'::regnamespace LIMIT 1;
     IF found_name IS NOT NULL THEN
         reason := format('it has a trigger of its own, %I', found_name); RETURN NEXT;
+    END IF;
+    -- PostgreSQL's own action is a statement there even if it finds no row.
+    SELECT format('%I on %s', g.tgname, reprieve.qualified(g.tgrelid)) INTO found_name
+    FROM pg_constraint x JOIN pg_trigger g ON g.tgrelid = x.conrelid JOIN pg_proc p ON p.oid = g.tgfoid
+    WHERE x.contype = 'f' AND x.confrelid = relid AND x.conrelid <> relid AND NOT g.tgisinternal AND p.pronamespace <> 'reprieve'::regnamespace
+      AND g.tgtype & 1 = 0 AND g.tgtype & CASE x.confdeltype WHEN 'c' THEN 8 WHEN 'n' THEN 16 WHEN 'd' THEN 16 ELSE 0 END <> 0 LIMIT 1;
+    IF found_name IS NOT NULL THEN
+        reason := format('a foreign key leads to it, and the trigger %s is for statements', found_name); RETURN NEXT;
     END IF;
     SELECT r.rulename INTO found_name FROM pg_rewrite r WHERE r.ev_class = relid LIMIT 1;
     IF found_name IS NOT NULL THEN
@@ -185,6 +200,16 @@ BEGIN
     LIMIT 1;
     IF found_name IS NOT NULL THEN
         reason := format('the role %s may delete from it, but not read and update it', found_name); RETURN NEXT;
+    END IF;
+    -- With a right to read our columns it could count rows.
+    SELECT quote_ident(pg_get_userbyid(u.grantee)) INTO found_name
+    FROM (SELECT a.grantee FROM aclexplode(c.relacl) AS a WHERE a.privilege_type = 'UPDATE' AND a.grantee <> 0
+          UNION SELECT b.grantee FROM pg_attribute a, aclexplode(a.attacl) AS b
+          WHERE a.attrelid = relid AND NOT a.attisdropped AND b.privilege_type = 'UPDATE' AND b.grantee <> 0) AS u
+    WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relid AND a.attnum > 0 AND NOT a.attisdropped
+                      AND a.attname NOT IN ('deleted_at', 'deletion_id') AND has_column_privilege(u.grantee, relid, a.attnum, 'SELECT')) LIMIT 1;
+    IF found_name IS NOT NULL THEN
+        reason := format('the role %s may update it, but not read it', found_name); RETURN NEXT;
     END IF;
 END $$;
 
@@ -290,7 +315,8 @@ BEGIN
     PERFORM reprieve.ensure_mark(relid);
 END $$;
 
--- Who may read or update some columns must be able to read ours: the rewritten statement names them.
+-- Who may read or update some columns must be able to read ours, as the rewritten statement names them; and nobody else, or a role that
+-- has lost its rights could not be dropped.
 CREATE OR REPLACE FUNCTION reprieve.mirror_grants(relid oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -306,6 +332,17 @@ BEGIN
                        SELECT FROM pg_class c, aclexplode(c.relacl) AS p WHERE c.oid = relid AND p.grantee = 0 AND p.privilege_type = 'SELECT')
                    ELSE NOT has_column_privilege(x.grantee, relid, 'deleted_at', 'SELECT') END LOOP
         EXECUTE format('GRANT SELECT (deleted_at, deletion_id) ON %s TO %s', reprieve.qualified(relid),
+                       CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END);
+    END LOOP;
+    FOR g IN SELECT DISTINCT b.grantee FROM pg_attribute a, aclexplode(a.attacl) AS b
+             WHERE a.attrelid = relid AND a.attname IN ('deleted_at', 'deletion_id') AND NOT a.attisdropped
+             EXCEPT SELECT x.grantee FROM (
+                 SELECT (aclexplode(coalesce(c.relacl, acldefault('r', c.relowner)))).* FROM pg_class c WHERE c.oid = relid
+                 UNION ALL
+                 SELECT (aclexplode(a.attacl)).* FROM pg_attribute a WHERE a.attrelid = relid AND a.attnum > 0 AND NOT a.attisdropped
+                                                                     AND a.attname NOT IN ('deleted_at', 'deletion_id')) AS x
+             WHERE x.privilege_type IN ('SELECT', 'UPDATE', 'DELETE') LOOP
+        EXECUTE format('REVOKE ALL (deleted_at, deletion_id) ON %s FROM %s', reprieve.qualified(relid),
                        CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END);
     END LOOP;
 END $$;

@@ -26,8 +26,9 @@ BEGIN
         SELECT e.relid, reprieve.version(x.ctid, x.xmin)
         FROM e JOIN pg_constraint x ON x.conrelid = e.relid WHERE x.contype NOT IN ('t', 'c', 'n')
         UNION ALL
-        -- Of the tables that refer to it, what matters there: owner, whether it is enabled, triggers of its own.
-        SELECT e.relid, reprieve.version(x.ctid, x.xmin) # hashoidextended(c.relowner, coalesce(t.relid, 0)::bigint)
+        -- Of the tables that refer to it, what matters there: owner, row security, whether it is enabled, triggers of its own.
+        SELECT e.relid, reprieve.version(x.ctid, x.xmin) # hashoidextended(c.relowner,
+                   coalesce(t.relid, 0)::bigint # ((c.relrowsecurity::int + 2 * c.relforcerowsecurity::int)::bigint << 40))
         FROM e JOIN pg_constraint x ON x.contype = 'f' AND x.confrelid = e.relid JOIN pg_class c ON c.oid = x.conrelid
         LEFT JOIN reprieve.tables t ON t.relid = c.oid
         UNION ALL

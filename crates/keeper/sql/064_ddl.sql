@@ -286,7 +286,26 @@ BEGIN
                  WHERE c.oid = ANY (ours) AND text ~ ('\m' || regexp_replace(lower(c.relname), '([^[:alnum:]_])', '\\\1', 'g') || '\M'));
 END $$;
 
--- Event trigger: before CREATE and ALTER TABLE, CREATE INDEX, CREATE FUNCTION, rules and policies. Which table it is about nobody says yet; those whose
+-- Domains whose name occurs in a text (lower case).
+CREATE OR REPLACE FUNCTION reprieve.domains_in(text text) RETURNS oid[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(array_agg(d.oid), '{}') FROM pg_type d WHERE d.typtype = 'd' AND d.oid >= 16384 AND strpos($1, lower(d.typname)) > 0
+$$;
+
+-- These types, and those that contain values of them: domains over them, arrays, composite types, ranges.
+CREATE OR REPLACE FUNCTION reprieve.types_with(types oid[]) RETURNS oid[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE found(type) AS (
+        SELECT unnest(types)
+        UNION SELECT y.oid FROM found f, LATERAL (
+            SELECT t.oid FROM pg_type t WHERE f.type IN (t.typbasetype, t.typelem)
+            UNION ALL SELECT c.reltype FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+                      WHERE a.atttypid = f.type AND a.attnum > 0 AND NOT a.attisdropped AND c.reltype <> 0
+            UNION ALL SELECT unnest(ARRAY[r.rngtypid, r.rngmultitypid]) FROM pg_range r WHERE r.rngsubtype = f.type) AS y(oid)
+    ) SELECT array_agg(type) FROM found
+$$;
+
+-- Event trigger: before CREATE and ALTER TABLE, CREATE INDEX, ALTER DOMAIN, CREATE FUNCTION, rules and policies. Which table it is about nobody says yet; those whose
 -- name is in the text are few. Of a function only what stands before its body can take a row type.
 CREATE OR REPLACE FUNCTION reprieve.on_ddl_start() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET client_min_messages = 'error' AS $$
@@ -306,10 +325,19 @@ DECLARE
     columns boolean := alters AND text ~ '\m(type|drop)\M';
     -- The values of a new column are computed for every row: from a sequence, by a function, from other columns.
     judges boolean := alters AND text ~ '\m(unique|primary|check|null|references|exclude|validate|enforced|type|identity|generated|(small|big)?serial[248]?)\M|\mdefault\M[^,]*\('
-                      OR tg_tag = 'CREATE INDEX' AND text ~ '\munique\M';
+                      OR tg_tag = 'CREATE INDEX' AND text ~ '\m(unique|where)\M|\(.*\('
+                      OR alters AND text ~ '\madd\M' AND reprieve.domains_in(text) <> '{}';
     relation oid;
 BEGIN
     IF NOT (unmarks OR columns OR judges) OR NOT reprieve.may_follow() THEN
+        RETURN;
+    END IF;
+    IF tg_tag = 'ALTER DOMAIN' THEN
+        PERFORM set_config('reprieve.reconciling', '1', true);
+        PERFORM reprieve.clear_tombstones(t.relid) FROM reprieve.tables t
+        WHERE t.mode = 'mark' AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = t.relid AND a.attnum > 0 AND NOT a.attisdropped
+                                          AND a.atttypid = ANY (reprieve.types_with(reprieve.domains_in(text))));
+        PERFORM set_config('reprieve.reconciling', '', true);
         RETURN;
     END IF;
     IF tg_tag IN ('CREATE FUNCTION', 'CREATE PROCEDURE') THEN

@@ -162,6 +162,33 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
      WHERE f.oid = con
 $$;
 
+-- Two values of a column are equal, as its type's default operator class for B-trees says; where there is none, byte for byte.
+CREATE OR REPLACE FUNCTION reprieve.equal_sql(type_id oid, one text, other text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    base pg_type;
+    found text;
+BEGIN
+    SELECT * INTO base FROM pg_type t WHERE t.oid = type_id;
+    WHILE base.typtype = 'd' LOOP
+        SELECT * INTO base FROM pg_type t WHERE t.oid = base.typbasetype;
+    END LOOP;
+    IF base.typtype <> 'b' OR base.typnamespace = 'pg_catalog'::regnamespace OR base.typcategory = 'A' THEN
+        found := 'pg_catalog.=';
+    ELSE
+        SELECT format('%I.%s', n.nspname, o.oprname) INTO found
+          FROM pg_opclass c JOIN pg_am m ON m.oid = c.opcmethod AND m.amname = 'btree'
+          JOIN pg_amop a ON a.amopfamily = c.opcfamily AND a.amopstrategy = 3 AND a.amoplefttype = c.opcintype AND a.amoprighttype = c.opcintype
+          JOIN pg_operator o ON o.oid = a.amopopr JOIN pg_namespace n ON n.oid = o.oprnamespace
+         WHERE c.opcdefault AND c.opcintype = base.oid;
+    END IF;
+    IF found IS NULL THEN
+        RETURN format('ROW(%s)::pg_catalog.record OPERATOR(pg_catalog.*=) ROW(%s)::pg_catalog.record', one, other);
+    END IF;
+    RETURN format('%s OPERATOR(%s) %s', one, found, other);
+END $$;
+
 -- Foreign keys that bind: not the copies that partitions carry, not NOT ENFORCED ones.
 CREATE OR REPLACE VIEW reprieve.foreign_keys AS
     SELECT f.oid AS con, f.conname, f.conrelid, f.confrelid, f.conkey, f.confkey, f.confdeltype,

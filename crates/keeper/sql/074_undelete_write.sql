@@ -278,12 +278,14 @@ DECLARE
 BEGIN
     IF has_key THEN
         -- The key was noted before the action wrote: a changed column that is part of it is looked for as written.
-        SELECT string_agg(CASE WHEN c <> ALL (set_columns) THEN format('t.%I = %s', c, reprieve.read_as(format('l.key_data[%s]', i), a.atttypid)) END, ' AND ')
+        SELECT string_agg(CASE WHEN c <> ALL (set_columns) THEN
+                              reprieve.equal_sql(a.atttypid, format('t.%I', c), reprieve.read_as(format('l.key_data[%s]', i), a.atttypid)) END, ' AND ')
           INTO found
           FROM unnest(key_columns) WITH ORDINALITY AS u(c, i)
           JOIN pg_attribute a ON a.attrelid = table_id AND a.attname = u.c AND NOT a.attisdropped;
         found := concat_ws(' AND ', found,
-            (SELECT string_agg(format('t.%I IS NOT DISTINCT FROM %s', c, reprieve.read_as(format('l.new_data[%s]', i), a.atttypid)), ' AND ')
+            (SELECT string_agg(format('ROW(t.%I)::pg_catalog.record OPERATOR(pg_catalog.*=) ROW(%s)::pg_catalog.record', c,
+                                      reprieve.read_as(format('l.new_data[%s]', i), a.atttypid)), ' AND ')
                FROM unnest(set_columns) WITH ORDINALITY AS u(c, i)
                JOIN pg_attribute a ON a.attrelid = table_id AND a.attname = u.c AND NOT a.attisdropped));
         found := format('(SELECT t.ctid AS place, t.tableoid AS leaf, l.ctid AS entry%s FROM %s t JOIN reprieve.relinks l ON %s'

@@ -41,11 +41,17 @@ END $$;
 
 DO $$
 BEGIN
+    -- One of an older keeper does not hear of all that matters.
+    IF EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'reprieve_start' AND NOT 'ALTER DOMAIN' = ANY (evttags)) THEN
+        DROP EVENT TRIGGER reprieve_start;
+    END IF;
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'reprieve_ddl') THEN
         CREATE EVENT TRIGGER reprieve_ddl ON ddl_command_end EXECUTE FUNCTION reprieve.on_ddl();
         CREATE EVENT TRIGGER reprieve_drop ON sql_drop EXECUTE FUNCTION reprieve.on_drop();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'reprieve_start') THEN
         CREATE EVENT TRIGGER reprieve_start ON ddl_command_start
-            WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE INDEX', 'CREATE RULE', 'CREATE POLICY', 'ALTER POLICY', 'CREATE FUNCTION',
+            WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE INDEX', 'ALTER DOMAIN', 'CREATE RULE', 'CREATE POLICY', 'ALTER POLICY', 'CREATE FUNCTION',
                          'CREATE PROCEDURE') EXECUTE FUNCTION reprieve.on_ddl_start();
     END IF;
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'reprieve_keep') THEN

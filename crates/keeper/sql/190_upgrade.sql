@@ -5,10 +5,8 @@ DECLARE
 BEGIN
     FOR old IN SELECT t.relid, t.mode FROM reprieve.tables t JOIN pg_catalog.pg_class c ON c.oid = t.relid
                WHERE t.signature IS DISTINCT FROM 'preparing'
-                 AND (to_regprocedure('reprieve.capture_' || t.relid || '()') IS NULL
-                      OR t.mode = 'mark' AND (to_regprocedure('reprieve.count_' || t.relid || '(bigint)') IS NULL
-                                              OR EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'reprieve'::regnamespace
-                                                         AND p.proname = 'make_way_' || t.relid AND p.prosrc !~ 'evict_tombstones'))) LOOP
+                 AND (SELECT k.value FROM reprieve.settings k WHERE k.key = 'keeper_version')
+                     IS DISTINCT FROM current_setting('reprieve.upgrades_to', true) LOOP
         PERFORM reprieve.ensure_capture(old.relid);
         IF old.mode = 'mark' THEN
             PERFORM reprieve.ensure_mark(old.relid), reprieve.follow_schema(ARRAY[old.relid]);

@@ -223,7 +223,10 @@ async fn run_scripts(client: &mut Client) -> Result<(), (&'static str, tokio_pos
         .transaction()
         .await
         .map_err(|error| ("begin", error))?;
-    let start = format!("{INSTALL_SETTINGS}; SELECT pg_advisory_xact_lock({INSTALL_LOCK})");
+    let start = format!(
+        "{INSTALL_SETTINGS}; SET LOCAL reprieve.upgrades_to = '{KEEPER_VERSION}';
+         SELECT pg_advisory_xact_lock({INSTALL_LOCK})"
+    );
     transaction
         .batch_execute(&start)
         .await

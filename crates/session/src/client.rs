@@ -588,11 +588,22 @@ impl Session {
     /// Is the statement of that name still what the client meant? If its plan is out of date and a
     /// new one differs, it is parsed again under its name.
     fn freshen(&mut self, name: &[u8], out: &mut Out) -> Result<Judgement, Ended> {
+        if let Some(prepared) = self.statements.get(name)
+            && prepared.is_unsure
+        {
+            if self.is_drained() {
+                let sure = Arc::new(prepared.sure());
+                self.statements.set(name, Some(sure));
+            } else if !self.unsynced {
+                // What failed behind an earlier Sync does not keep the server from what comes now.
+                return self.wait_for(Wish::LookAgain, out);
+            }
+        }
         // In a failed transaction it cannot run, nor could it be parsed again once it was closed.
         let fails = self.status == TransactionStatus::Failed && self.is_drained();
         let prepared = match self.statements.get(name) {
             None => return Ok(Judgement::Untouched(None)),
-            Some(prepared) if fails || self.is_fresh(prepared) => {
+            Some(prepared) if (fails && !prepared.is_lost) || self.is_fresh(prepared) => {
                 return Ok(Judgement::Untouched(prepared.planned.clone()));
             }
             Some(prepared) => Arc::clone(prepared),
@@ -609,12 +620,13 @@ impl Session {
             planned.as_ref().and_then(|planned| planned.sent.clone())
         };
         let (old, new) = (sent(&prepared.planned), sent(&planned));
-        let renewed = self.prepared(text, &prepared.types, planned.clone());
+        let mut renewed = self.prepared(text, &prepared.types, planned.clone());
+        renewed.is_unsure = old != new || prepared.is_lost;
         if old != new && renewed.shape_differs(&prepared) {
             return Ok(Judgement::Refused(refusals::result_type_changed().into()));
         }
         let undo = self.statements.set(name, Some(Arc::new(renewed)));
-        if old != new {
+        if old != new || prepared.is_lost {
             let new = new.as_deref().unwrap_or(text);
             let types = self.meant_types(&prepared.types);
             let to = &mut out.to_server;
@@ -626,10 +638,10 @@ impl Session {
                 ));
             }
             self.queue.push(Entry::new(Kind::Close).ours().undo(undo));
-            // Once the old one is closed, nothing is left should the new one fail.
+            // Once the old one is closed, nothing is left at the server should the new one fail.
             let gone = Undo {
                 name: name.into(),
-                previous: None,
+                previous: Some(Arc::new(prepared.lost())),
             };
             self.queue.push(
                 Entry::new(Kind::Parse)
@@ -690,6 +702,8 @@ impl Session {
             },
             scope: depends.then(|| self.scope.version()),
             planned,
+            is_lost: false,
+            is_unsure: false,
         }
     }
 }

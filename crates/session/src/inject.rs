@@ -43,6 +43,7 @@ pub(crate) enum Purpose {
 #[derive(Debug)]
 pub(crate) struct Again {
     pub name: String,
+    pub older: SqlPrepared,
     pub renewed: SqlPrepared,
 }
 
@@ -73,6 +74,8 @@ pub(crate) struct Injection {
     synced: bool,
     value: Option<String>,
     error: Option<BytesMut>,
+    /// The server has a statement of the name [`PROBE`].
+    parsed: bool,
     /// CloseComplete messages that have not come yet.
     closing: u8,
     again: Option<Box<Again>>,
@@ -80,27 +83,46 @@ pub(crate) struct Injection {
 
 impl Session {
     pub(crate) fn inject(&mut self, purpose: Purpose, synced: bool, out: &mut Out) {
+        let closes = self.close_probe(out);
         let sent = run(&mut out.to_server, purpose.sql().as_bytes());
         debug_assert!(sent.is_ok(), "messages of a known size");
-        self.await_injection(purpose, synced, None, out);
+        self.await_injection(purpose, synced, None, closes + 2, out);
     }
 
     /// Shows a text to the server, which does not run it.
     pub(crate) fn inject_text(&mut self, purpose: Purpose, text: &[u8], out: &mut Out) {
+        let closes = self.close_probe(out);
         let to = &mut out.to_server;
         let sent = build::parse_raw(to, PROBE.as_bytes(), text, &[0, 0])
             .and_then(|()| build::close(to, Target::Statement, PROBE));
         debug_assert!(sent.is_ok(), "a text that came in a message");
-        self.await_injection(purpose, true, None, out);
+        self.await_injection(purpose, true, None, closes + 1, out);
+    }
+
+    /// A statement of ours that failed left its name taken: the server ignored the Close. How many CloseComplete messages come for that.
+    fn close_probe(&mut self, out: &mut Out) -> u8 {
+        if !std::mem::take(&mut self.probe_left) {
+            return 0;
+        }
+        let sent = build::close(&mut out.to_server, Target::Statement, PROBE);
+        debug_assert!(sent.is_ok(), "a message of a known size");
+        1
     }
 
     /// Replaces a statement of SQL PREPARE. Neither of the two is undone by a rollback.
     pub(crate) fn prepare_again(&mut self, again: Again, synced: bool, out: &mut Out) {
-        let deallocate = format!("DEALLOCATE \"{}\"", again.name.replace('"', "\"\""));
+        let mut closes = self.close_probe(out);
         let to = &mut out.to_server;
-        let sent = run(to, deallocate.as_bytes()).and_then(|()| run(to, &again.renewed.sent));
+        if !again.older.is_lost {
+            let deallocate = format!("DEALLOCATE \"{}\"", again.name.replace('"', "\"\""));
+            let sent = run(to, deallocate.as_bytes());
+            debug_assert!(sent.is_ok(), "a name that came in a message");
+            closes += 2;
+        }
+        let sent = run(to, &again.renewed.sent);
         debug_assert!(sent.is_ok(), "a text that came in a message");
-        self.await_injection(Purpose::Prepare, synced, Some(Box::new(again)), out);
+        let again = Some(Box::new(again));
+        self.await_injection(Purpose::Prepare, synced, again, closes + 2, out);
     }
 
     fn await_injection(
@@ -108,6 +130,7 @@ impl Session {
         purpose: Purpose,
         synced: bool,
         again: Option<Box<Again>>,
+        closing: u8,
         out: &mut Out,
     ) {
         let to = &mut out.to_server;
@@ -121,7 +144,8 @@ impl Session {
             synced,
             value: None,
             error: None,
-            closing: if again.is_some() { 4 } else { 2 },
+            parsed: false,
+            closing,
             again,
         });
     }
@@ -145,7 +169,8 @@ impl Session {
                 return Ok(self.passes_parameter(name, value));
             }
             // Words of our own functions are not for the client.
-            b'1' | b'2' | b'T' | b'n' | b'C' | b'N' => {}
+            b'1' => injection.parsed = true,
+            b'2' | b'T' | b'n' | b'C' | b'N' => {}
             b'D' => {
                 let columns = backend::data_row(body).map_err(garbled)?;
                 let first = columns.first().copied().flatten();
@@ -164,6 +189,7 @@ impl Session {
                     return Ok(true);
                 }
                 injection.error = Some(BytesMut::from(frame));
+                self.probe_left |= injection.parsed;
                 if !injection.synced {
                     self.skipping = true;
                     return self.injected(out).map(|()| false);
@@ -225,6 +251,7 @@ impl Session {
     /// The client's SET CONSTRAINTS again, where it reaches checks of ours now.
     fn set_constraints(&mut self, out: &mut Out) {
         let texts = std::mem::take(&mut self.changes.constraints);
+        let mut closes = self.close_probe(out);
         let mut is_sent = false;
         for planned in texts.iter().filter_map(|text| self.rewritten_now(text)) {
             let sent = run(
@@ -232,10 +259,11 @@ impl Session {
                 planned.sent.as_deref().unwrap_or_default(),
             );
             debug_assert!(sent.is_ok(), "hardly longer than what came in a message");
+            closes = closes.saturating_add(2);
             is_sent = true;
         }
         if is_sent {
-            self.await_injection(Purpose::Constraints, true, None, out);
+            self.await_injection(Purpose::Constraints, true, None, closes, out);
         } else {
             self.release_ready(out);
         }
@@ -285,7 +313,12 @@ impl Session {
         };
         match injection.error {
             Some(error) => {
-                self.statements.deallocate(Some(&again.name));
+                // The older one is gone, and for the client it is not.
+                let older = SqlPrepared {
+                    is_lost: true,
+                    ..again.older
+                };
+                self.statements.prepare_sql(&again.name, older);
                 self.report_failure(error, injection.synced, out);
             }
             None => self.statements.prepare_sql(&again.name, again.renewed),

@@ -118,6 +118,9 @@ impl Session {
     }
 
     pub(crate) fn is_fresh(&self, prepared: &Prepared) -> bool {
+        if prepared.is_lost {
+            return false;
+        }
         // Without a catalog nothing is known to be fresh.
         let generation = match self.catalog() {
             CatalogState::Ready(catalog) => catalog.generation(),

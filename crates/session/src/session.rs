@@ -165,6 +165,8 @@ pub struct Session {
     pub(crate) unsettled: bool,
     /// ReadyForQuery is kept back until the hold ends.
     pub(crate) withheld_ready: bool,
+    /// The name of our own statements is still taken at the server.
+    pub(crate) probe_left: bool,
     /// Error of an injected statement, for the client's next message.
     pub(crate) failed_probe: Option<BytesMut>,
     pub(crate) scope: ScopeTracker,
@@ -201,6 +203,7 @@ impl Session {
             early: false,
             unsettled: false,
             withheld_ready: false,
+            probe_left: false,
             failed_probe: None,
             scope: ScopeTracker::default(),
             parameters: Parameters::default(),

@@ -33,6 +33,7 @@ impl Session {
             prepared: Arc::new(self.prepared(text, &[], Some(Arc::clone(planned)))),
             sent: sent.into_boxed_slice(),
             reply,
+            is_lost: false,
         };
         self.statements.prepare_sql(name, new);
     }
@@ -81,7 +82,11 @@ impl Session {
             None => self.statements.get(name),
         };
         let fine = Ok(Judgement::Untouched(None));
-        let Some(prepared) = known.filter(|known| !self.is_fresh(known)).cloned() else {
+        let is_lost = sql.as_ref().is_some_and(|sql| sql.is_lost);
+        let Some(prepared) = known
+            .filter(|known| is_lost || !self.is_fresh(known))
+            .cloned()
+        else {
             return fine;
         };
         // In a failed transaction it cannot run.
@@ -109,7 +114,7 @@ impl Session {
         };
         let new: Box<[u8]> = new.unwrap_or(text).into();
         let renewed = self.prepared(text, &[], planned.clone());
-        let is_same = new == sql.sent;
+        let is_same = new == sql.sent && !is_lost;
         let Some(name) = std::str::from_utf8(name)
             .ok()
             .filter(|name| name.is_ascii() || self.scope.encoding == ClientEncoding::Utf8)
@@ -121,6 +126,7 @@ impl Session {
             reply: planned.map_or(sql.reply, |planned| reply_of(&planned)),
             prepared: Arc::new(renewed),
             sent: new,
+            is_lost: false,
         };
         if is_same {
             self.statements.prepare_sql(name, renewed);
@@ -131,6 +137,7 @@ impl Session {
         }
         let again = Again {
             name: name.to_owned(),
+            older: sql,
             renewed,
         };
         self.prepare_again(again, !self.unsynced, out);

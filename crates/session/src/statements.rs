@@ -33,6 +33,10 @@ pub(crate) struct Prepared {
     pub columns: u64,
     /// The scope it was planned in, if the plan depends on that.
     pub scope: Option<u64>,
+    /// It was to be parsed anew and could not be: the server has no statement of that name any more.
+    pub is_lost: bool,
+    /// It was parsed anew, and whether that went well is not known yet.
+    pub is_unsure: bool,
 }
 
 impl Prepared {
@@ -53,6 +57,32 @@ impl Prepared {
             && returns
     }
 
+    fn same(&self) -> Self {
+        Self {
+            text: self.text.clone(),
+            types: self.types.clone(),
+            planned: self.planned.clone(),
+            ..*self
+        }
+    }
+
+    /// The same, gone from the server.
+    pub fn lost(&self) -> Self {
+        Self {
+            is_lost: true,
+            is_unsure: false,
+            ..self.same()
+        }
+    }
+
+    /// The same, and the server has it.
+    pub fn sure(&self) -> Self {
+        Self {
+            is_unsure: false,
+            ..self.same()
+        }
+    }
+
     fn bytes(&self, name: &[u8]) -> usize {
         ENTRY_BYTES + name.len() + self.types.len() + self.text.as_ref().map_or(0, |t| t.len())
     }
@@ -67,6 +97,8 @@ pub(crate) struct SqlPrepared {
     pub sent: Box<[u8]>,
     /// How EXECUTE of it is answered.
     pub reply: Reply,
+    /// As [`Prepared::is_lost`].
+    pub is_lost: bool,
 }
 
 impl SqlPrepared {

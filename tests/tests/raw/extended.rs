@@ -618,6 +618,68 @@ fn names() -> Vec<Script> {
                 ],
             ),
         ),
+        script("statement_out_of_sight_for_a_while", {
+            let mut parts = vec![
+                query(
+                    "CREATE SCHEMA empty; CREATE SCHEMA fuller; CREATE TABLE fuller.c AS SELECT 7 AS id",
+                ),
+                parse("n", "SELECT id FROM c ORDER BY id LIMIT 2", &[]),
+                sync(),
+            ];
+            for path in ["public", "empty", "empty", "fuller", "empty", "public"] {
+                parts.push(query(&format!("SET search_path = {path}")));
+                parts.push(bind("", "n", &[], 0));
+                parts.push(execute("", 0));
+                parts.push(sync());
+            }
+            parts.push(query("BEGIN; SET LOCAL search_path = empty"));
+            for _ in 0..2 {
+                parts.push(bind("", "n", &[], 0));
+                parts.push(execute("", 0));
+                parts.push(sync());
+            }
+            parts.push(query("ROLLBACK"));
+            parts.push(bind("", "n", &[], 0));
+            parts.push(execute("", 0));
+            parts.push(sync());
+            exchange(18, &parts)
+        }),
+        script("statement_of_sql_out_of_sight_for_a_while", {
+            let mut parts = vec![
+                query("CREATE SCHEMA empty"),
+                query("PREPARE n AS SELECT id FROM c ORDER BY id LIMIT 2"),
+                query("CREATE TABLE s (id int PRIMARY KEY); INSERT INTO s VALUES (1)"),
+                query("PREPARE s AS SELECT id FROM s"),
+            ];
+            for path in ["public", "empty", "empty", "public"] {
+                parts.push(query(&format!("SET search_path = {path}")));
+                parts.push(query("EXECUTE n"));
+            }
+            parts.push(query("DROP TABLE s"));
+            parts.push(query("EXECUTE s"));
+            parts.push(query("EXECUTE s"));
+            parts.push(query(
+                "CREATE TABLE s (id int PRIMARY KEY); INSERT INTO s VALUES (1), (2)",
+            ));
+            parts.push(query("EXECUTE s"));
+            parts.push(query("DELETE FROM s WHERE id = 1"));
+            parts.push(query("EXECUTE s"));
+            parts.push(query("SELECT count(*) FROM c"));
+            exchange(20, &parts)
+        }),
+        script(
+            "a_limit_that_hits_us",
+            exchange(
+                5,
+                &[
+                    query("SET statement_timeout = 1; SET search_path = public, pg_catalog"),
+                    query("SELECT pg_sleep(1)"),
+                    query("RESET statement_timeout; SET search_path = public"),
+                    query("SELECT count(*) FROM c"),
+                    query("SELECT count(*) FROM c"),
+                ],
+            ),
+        ),
         script("statement_many_times", {
             let mut parts = vec![parse("n", "DELETE FROM c WHERE id = $1 RETURNING *", &[])];
             for n in 1..=12 {

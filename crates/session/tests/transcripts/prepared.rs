@@ -24,7 +24,8 @@ fn old_statements_are_parsed_again_under_a_new_catalog() {
          C Bind - s | Execute - | Sync
          S Closed | Error 42P01 gone | Ready I
          C Bind - s | Sync
-         S Error 26000 no such statement | Ready I",
+         S Closed | Parsed | Bound | Ready I
+         C Bind - s | Sync",
         expect![[r#"
             C Parse s DELETE FROM t | Describe S s | Sync
               > Parse s DELETE FROM t | Describe Ss | Sync
@@ -53,9 +54,11 @@ fn old_statements_are_parsed_again_under_a_new_catalog() {
             S Closed | Error 42P01 gone | Ready I
               < Error S=ERROR C=42P01 M=gone | Ready I
             C Bind - s | Sync
+              > Close Ss | Parse s UPDATE t SET deleted_at = pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1(E'DELETE FROM t')) WHERE t.deleted_at IS NULL | Bind - s | Sync
+            S Closed | Parsed | Bound | Ready I
+              < Bound | Ready I
+            C Bind - s | Sync
               > Bind - s | Sync
-            S Error 26000 no such statement | Ready I
-              < Error S=ERROR C=26000 M=no such statement | Ready I
         "#]],
     );
 }
