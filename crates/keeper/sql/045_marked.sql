@@ -71,29 +71,32 @@ $$;
 
 -- The foreign keys that lead to a table, and how to look for live rows that deletion `id` concerns by each of them. `carries`: it
 -- takes marked children along, and the generated functions may do it. The last are rows that were written before their parent, see follow.
-CREATE OR REPLACE FUNCTION reprieve.concerns(relid oid) RETURNS TABLE (child oid, look text, carries boolean, mark text)
+DROP FUNCTION IF EXISTS reprieve.concerns(oid);
+CREATE FUNCTION reprieve.concerns(relid oid) RETURNS TABLE (child oid, look text, carries boolean, mark text, con oid)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT l.child, format('PERFORM FROM %s c, %s p WHERE p.deletion_id OPERATOR(pg_catalog.=) id AND %s AND %s LIMIT 1',
                            l.child_sql, l.parent_sql, l.match_sql, reprieve.live_sql(l.child, 'c')),
            l.action = 'c' AND reprieve.is_tree($1) AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = l.child AND t.mode = 'mark'),
            format('UPDATE %s c SET deleted_at = pg_catalog.now(), deletion_id = id FROM %s p WHERE p.deletion_id OPERATOR(pg_catalog.=) id'
-                  ' AND %s AND c.deleted_at IS NULL', l.child_sql, l.parent_sql, l.match_sql)
+                  ' AND %s AND c.deleted_at IS NULL', l.child_sql, l.parent_sql, l.match_sql), l.conoid
     FROM reprieve.links l WHERE l.parent = $1
     UNION ALL
     SELECT l.child, format('PERFORM FROM ONLY %s c WHERE c.deletion_id OPERATOR(pg_catalog.=) id AND %s AND NOT EXISTS (SELECT FROM %s p WHERE %s) LIMIT 1',
                            reprieve.qualified(l.child), (SELECT string_agg(format('c.%I IS NOT NULL', f), ' AND ') FROM unnest(l.child_columns) AS f),
-                           l.parent_sql, l.match_sql), false, NULL
+                           l.parent_sql, l.match_sql), false, NULL, l.conoid
     FROM reprieve.links l WHERE l.child = $1 AND l.is_deferrable
 $$;
 
 -- What follows a few rows of a table that deletion `id` has marked: looks, counts, marks children, and has these followed. `give_up` is
--- for what it is not made for: nothing has been done then but what the general code does as well. Where a child does not mark yet,
--- the general code knows what to do.
+-- for what it is not made for: nothing has been done then but what the general code does as well. Where a child does not mark yet, or
+-- the foreign key is turned off, the general code knows what to do.
 CREATE OR REPLACE FUNCTION reprieve.follow_few_sql(relid oid, give_up text, count text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
     SELECT coalesce(string_agg(format(E'%s;\nIF FOUND THEN\n    %s\nEND IF;\n', c.look, $2), '' ORDER BY c.look) FILTER (WHERE NOT c.carries), '')
-           || coalesce(string_agg(format(E'%1$s;\nIF FOUND THEN\n    PERFORM FROM reprieve.tables t WHERE t.relid OPERATOR(pg_catalog.=) %2$s::pg_catalog.oid AND t.marking;\n'
-                                         '    IF NOT FOUND THEN\n        %3$s\n    END IF;\n    found_%2$s := true;\nEND IF;\n', c.look, c.child, $2), '' ORDER BY c.child)
+           || coalesce(string_agg(format(E'%1$s;\nIF FOUND THEN\n    PERFORM FROM reprieve.tables t WHERE t.relid OPERATOR(pg_catalog.=) %2$s::pg_catalog.oid AND t.marking\n'
+                                         '        AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgconstraint OPERATOR(pg_catalog.=) %4$s::pg_catalog.oid'
+                                         ' AND g.tgrelid OPERATOR(pg_catalog.=) %5$s::pg_catalog.oid AND g.tgisinternal AND g.tgenabled OPERATOR(pg_catalog.=) ''D'');\n'
+                                         '    IF NOT FOUND THEN\n        %3$s\n    END IF;\n    found_%2$s := true;\nEND IF;\n', c.look, c.child, $2, c.con, $1), '' ORDER BY c.child)
                        FILTER (WHERE c.carries), '')
            || $3
            || coalesce(string_agg(format(E'IF found_%1$s THEN\n    ignored := pg_catalog.set_config(''reprieve.following'', ''1'', true);\n    %2$s;\n'

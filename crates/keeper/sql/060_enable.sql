@@ -46,6 +46,23 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                    AND t.mode = 'mark' AND t.requested = 'auto' AND EXISTS (SELECT FROM reprieve.may_join(t.relid, among)))
 $$;
 
+-- True if code may name a table: as a word, or, where the name is none, anywhere. With escapes a name may be spelt in any way.
+CREATE OR REPLACE FUNCTION reprieve.names_table(code text, name text) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+    SELECT CASE WHEN name ~ '^[a-z_][a-z0-9_]*$' THEN strpos(lower(code), name) > 0 AND code ~* ('\m' || name || '\M')
+                ELSE strpos(lower(code), lower(name)) > 0 OR strpos(code, replace(name, '"', '""')) > 0 END OR code ~* '\mu&"'
+$$;
+
+-- A CHECK or NOT NULL that a row of the table need not satisfy any more: an UPDATE asks again, a DELETE does not. NULL if there is none.
+CREATE OR REPLACE FUNCTION reprieve.unsure_check(relid oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+    SELECT x.conname FROM pg_constraint x
+    WHERE x.conrelid = $1 AND (x.contype IN ('c', 'n') AND NOT x.convalidated
+                               OR x.contype = 'c' AND (x.conbin::text ~ '\{(SQLVALUEFUNCTION|NEXTVALUEEXPR)\M' OR EXISTS (
+                                   SELECT FROM regexp_matches(x.conbin::text, ':(?:funcid|opfuncid) (\d+)', 'g') AS m
+                                   JOIN pg_proc p ON p.oid = m[1]::oid WHERE p.provolatile <> 'i'))) LIMIT 1
+$$;
+
 -- Why rows of a table cannot be marked exactly. `hard` obstacles hold even if a DBA insists.
 CREATE OR REPLACE FUNCTION reprieve.obstacles(relid oid, OUT hard boolean, OUT reason text) RETURNS SETOF record
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
@@ -143,6 +160,22 @@ BEGIN
     IF found_name IS NOT NULL THEN
         reason := format('a foreign key leads to it, and the trigger %s is for statements', found_name); RETURN NEXT;
     END IF;
+    found_name := reprieve.unsure_check(relid);
+    IF found_name IS NOT NULL THEN
+        reason := format('its rows need not satisfy the constraint %I any more', found_name); RETURN NEXT;
+    END IF;
+    IF marked THEN
+        -- It lists the columns that there were: others that come, go or are renamed would be missed.
+        SELECT reprieve.qualified(v.oid) INTO found_name
+        FROM pg_attribute a JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum
+                                            AND d.classid = 'pg_rewrite'::regclass
+        JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class
+        WHERE a.attrelid = relid AND a.attname = 'deleted_at' AND v.relkind = 'v'
+          AND reprieve.without_wraps(v.oid, pg_get_viewdef(v.oid)) <> pg_get_viewdef(v.oid) LIMIT 1;
+        IF found_name IS NOT NULL THEN
+            reason := format('the view %s depends on all of its columns', found_name); RETURN NEXT;
+        END IF;
+    END IF;
     SELECT r.rulename INTO found_name FROM pg_rewrite r WHERE r.ev_class = relid LIMIT 1;
     IF found_name IS NOT NULL THEN
         reason := format('it has a rule, %I', found_name); RETURN NEXT;
@@ -184,8 +217,8 @@ BEGIN
     SELECT p.oid::regprocedure::text INTO found_name
     FROM (SELECT f.oid, f.prosrc FROM pg_proc f JOIN pg_language l ON l.oid = f.prolang
           WHERE f.oid >= 16384 AND f.pronamespace <> 'reprieve'::regnamespace AND l.lanname NOT IN ('internal', 'c') OFFSET 0) AS p
-    WHERE strpos(lower(p.prosrc), lower(c.relname)) > 0
-      AND p.prosrc ~* ('\m' || regexp_replace(c.relname, '([^[:alnum:]_])', '\\\1', 'g') || '\M')
+    WHERE true
+      AND reprieve.names_table(p.prosrc, c.relname)
       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
     LIMIT 1;
     IF found_name IS NOT NULL THEN
@@ -359,9 +392,9 @@ DECLARE
 BEGIN
     IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = relid AND attname = 'deletion_id' AND NOT attisdropped) THEN
         EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', target);
+        PERFORM reprieve.free_views(relid);
         EXECUTE reprieve.bury_sql(relid, format('ONLY %s o WHERE o.deleted_at IS NOT NULL', target), cause) USING NULL::bigint, cause;
         GET DIAGNOSTICS moved = ROW_COUNT;
-        PERFORM reprieve.free_views(relid);
         PERFORM reprieve.drop_triggers(relid, '.');
         IF moved > 0 THEN
             PERFORM reprieve.drop_tombstones(relid);

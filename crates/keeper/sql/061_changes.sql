@@ -24,7 +24,7 @@ BEGIN
         SELECT e.relid, reprieve.version(a.ctid, a.xmin) FROM e JOIN pg_attribute a ON a.attrelid = e.relid WHERE a.attnum > 0
         UNION ALL
         SELECT e.relid, reprieve.version(x.ctid, x.xmin)
-        FROM e JOIN pg_constraint x ON x.conrelid = e.relid WHERE x.contype NOT IN ('t', 'c', 'n')
+        FROM e JOIN pg_constraint x ON x.conrelid = e.relid WHERE x.contype <> 't'
         UNION ALL
         -- Of the tables that refer to it, what matters there: owner, row security, whether it is enabled, triggers of its own.
         SELECT e.relid, reprieve.version(x.ctid, x.xmin) # hashoidextended(c.relowner,
@@ -87,7 +87,7 @@ BEGIN
     RETURN ARRAY(
         SELECT t.relid FROM reprieve.tables t
         WHERE t.requested <> 'bin' AND (strpos(t.reason, 'function') > 0 OR EXISTS (
-            SELECT FROM pg_proc p WHERE p.oid = ANY (changed) AND strpos(lower(p.prosrc), lower(t.table_name)) > 0)));
+            SELECT FROM pg_proc p WHERE p.oid = ANY (changed) AND reprieve.names_table(p.prosrc, t.table_name))));
 END $$;
 
 -- Enabled tables whose mode publications may have changed.

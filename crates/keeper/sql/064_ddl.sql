@@ -26,15 +26,21 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
        AND (EXISTS (SELECT FROM reprieve.tables) OR coalesce(reprieve.setting('tables.enable'), '') <> '')
 $$;
 
--- Reconciles what changed among these tables and functions, or (NULL) whatever changed. Never fails.
+-- Reconciles what changed among these tables and functions, or (NULL) whatever changed. Fails only for an event trigger (reprieve.refuses),
+-- where a table may not be marked any more and still is.
 CREATE OR REPLACE FUNCTION reprieve.follow_ddl(relations oid[], functions oid[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM set_config('reprieve.reconciling', '1', true);
-    PERFORM reprieve.reconcile(false, relations, functions);
-    PERFORM set_config('reprieve.reconciling', '', true);
-EXCEPTION WHEN OTHERS THEN
-    RAISE LOG 'reprieve: a schema change was not followed: %', SQLERRM;
+    IF current_setting('reprieve.refuses', true) = '1' THEN
+        PERFORM reprieve.reconcile(false, relations, functions);
+    ELSE
+        BEGIN
+            PERFORM reprieve.reconcile(false, relations, functions);
+        EXCEPTION WHEN OTHERS THEN
+            RAISE LOG 'reprieve: a schema change was not followed: %', SQLERRM;
+        END;
+    END IF;
     PERFORM set_config('reprieve.reconciling', '', true);
 END $$;
 
@@ -138,7 +144,7 @@ BEGIN
     END IF;
     several := reprieve.has_several(current_query());
     -- No table begins to be marked while its message goes on: the proxy calls behind it.
-    PERFORM set_config('reprieve.goes_on', several::int::text, true);
+    PERFORM set_config('reprieve.goes_on', several::int::text, true), set_config('reprieve.refuses', '1', true);
     SELECT array_agg(c.classid), array_agg(c.objid), coalesce(array_agg(c.objid) FILTER (WHERE c.classid = 'pg_proc'::regclass), '{}')
     INTO classes, objects, functions
     FROM pg_event_trigger_ddl_commands() AS c;
@@ -159,7 +165,7 @@ BEGIN
     ELSE
         PERFORM reprieve.follow_ddl(NULL, NULL);
     END IF;
-    PERFORM set_config('reprieve.goes_on', '0', true);
+    PERFORM set_config('reprieve.goes_on', '0', true), set_config('reprieve.refuses', '', true);
     PERFORM set_config('reprieve.followed', CASE WHEN several THEN 'for now' ELSE 'wholly' END, false);
 END $$;
 

@@ -22,9 +22,10 @@ BEGIN
 END $$;
 
 -- Tables with a column `deleted_at` that a view reads: ours where `columns`, as the client knows them, is not NULL.
-CREATE OR REPLACE FUNCTION reprieve.marks_in_view(view oid) RETURNS TABLE (relation text, columns text[])
+DROP FUNCTION IF EXISTS reprieve.marks_in_view(oid);
+CREATE FUNCTION reprieve.marks_in_view(view oid) RETURNS TABLE (oid oid, relation text, columns text[])
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT DISTINCT quote_ident(c.relname), CASE WHEN t.relid IS NOT NULL THEN ARRAY(
+    SELECT DISTINCT c.oid, quote_ident(c.relname), CASE WHEN t.relid IS NOT NULL THEN ARRAY(
         SELECT quote_ident(b.attname) FROM pg_attribute b
         WHERE b.attrelid = t.relid AND b.attnum > 0 AND NOT b.attisdropped AND b.attname NOT IN ('deleted_at', 'deletion_id')
         ORDER BY b.attnum) END
@@ -115,7 +116,7 @@ BEGIN
     IF ours IS NULL THEN
         RETURN definition;
     END IF;
-    sql := reprieve.without_wraps(view, sql);
+    sql := replace(reprieve.without_wraps(view, sql), ', deleted_at, deletion_id)', ')');
     LOOP
         found_text := substring(sql FROM '\((?:\(' || ours || '\) AND(?: |(?=\n)))+');
         EXIT WHEN found_text IS NULL;
@@ -173,21 +174,25 @@ LANGUAGE sql STABLE STRICT AS $$
     WHERE c.relname OPERATOR(pg_catalog.=) view_name AND n.nspname OPERATOR(pg_catalog.=) schema_name
 $$;
 
--- Makes the views that hide the tombstones of a table read it as it is: it has none any more, and our columns are about to
--- go. Other marked tables in such a view lose their marks too: a view hides all tombstones or none.
+-- Makes the views that hide the tombstones of a table read it as it is: those and our columns are about to go. Other marked tables in
+-- such a view lose their marks too: a view hides all tombstones or none. Tables to which that is happening already are in reprieve.freeing.
 CREATE OR REPLACE FUNCTION reprieve.free_views(relation oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
     view record;
     other record;
     definition text;
+    freeing text := coalesce(current_setting('reprieve.freeing', true), '');
 BEGIN
+    PERFORM set_config('reprieve.freeing', concat(freeing, ' ', relation), true);
     FOR view IN SELECT DISTINCT v.oid, v.relkind, v.reloptions
                 FROM pg_attribute a
                 JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum
                                 AND d.classid = 'pg_rewrite'::regclass
                 JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class
                 WHERE a.attrelid = relation AND a.attname IN ('deleted_at', 'deletion_id') AND v.relkind IN ('v', 'm') LOOP
+        -- Another of its tables may have lost its marks meanwhile, and the view ours with them.
+        CONTINUE WHEN NOT EXISTS (SELECT FROM reprieve.marks_in_view(view.oid) AS m WHERE m.oid = free_views.relation);
         definition := reprieve.without_marks_v1(view.oid, pg_get_viewdef(view.oid));
         IF view.relkind = 'm' OR definition = pg_get_viewdef(view.oid) THEN
             RAISE EXCEPTION USING ERRCODE = '0A000',
@@ -198,10 +203,11 @@ BEGIN
         EXECUTE format('CREATE OR REPLACE VIEW %s%s AS %s', reprieve.qualified(view.oid),
                        ' WITH (' || array_to_string(view.reloptions, ', ') || ')', definition);
         FOR other IN SELECT t.relid, t.requested FROM reprieve.tables t
-                     WHERE t.mode = 'mark' AND t.relid <> relation AND EXISTS (
+                     WHERE t.mode = 'mark' AND t.relid::text <> ALL (string_to_array(current_setting('reprieve.freeing'), ' ')) AND EXISTS (
                          SELECT FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
                          WHERE r.ev_class = view.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid = t.relid) LOOP
             PERFORM reprieve.set_mode(other.relid, other.requested, 'bin', format('view %s reads it', reprieve.qualified(view.oid)));
         END LOOP;
     END LOOP;
+    PERFORM set_config('reprieve.freeing', freeing, true);
 END $$;
