@@ -103,8 +103,8 @@ BEGIN
                 UPDATE reprieve.tables t SET signature = NULL WHERE t.relid = item.relid AND t.signature IS NOT NULL;
             END IF;
         EXCEPTION WHEN OTHERS THEN
-            -- A view stands in the way, or somebody who works with the table: what the schema change made would see deleted rows.
-            IF current_setting('reprieve.refuses', true) = '1' AND EXISTS (
+            -- What the schema change made would see deleted rows. Somebody who works with the table is waited for: D21.
+            IF SQLSTATE <> '55P03' AND current_setting('reprieve.refuses', true) = '1' AND EXISTS (
                    SELECT FROM reprieve.tables t, LATERAL reprieve.decide(t.relid, t.requested) AS d
                    WHERE t.relid = item.relid AND t.mode = 'mark' AND d.mode = 'bin') THEN
                 RAISE;

@@ -113,6 +113,41 @@ async fn u3_a_reference_that_changed_since_is_reported_and_left() {
     );
 }
 
+/// Neither the key nor the reference has an operator that a search path of ours would find.
+#[tokio::test]
+async fn u3_references_of_a_type_with_operators_of_its_own() {
+    const SCHEMA: &str = "CREATE TYPE mint;
+        CREATE FUNCTION mint_in(cstring) RETURNS mint IMMUTABLE STRICT LANGUAGE internal AS 'int4in';
+        CREATE FUNCTION mint_out(mint) RETURNS cstring IMMUTABLE STRICT LANGUAGE internal AS 'int4out';
+        CREATE TYPE mint (INPUT = mint_in, OUTPUT = mint_out, LIKE = int4);
+        CREATE FUNCTION mint_eq(mint, mint) RETURNS bool IMMUTABLE STRICT LANGUAGE internal AS 'int4eq';
+        CREATE FUNCTION mint_lt(mint, mint) RETURNS bool IMMUTABLE STRICT LANGUAGE internal AS 'int4lt';
+        CREATE FUNCTION mint_le(mint, mint) RETURNS bool IMMUTABLE STRICT LANGUAGE internal AS 'int4le';
+        CREATE FUNCTION mint_cmp(mint, mint) RETURNS int IMMUTABLE STRICT LANGUAGE internal AS 'btint4cmp';
+        CREATE OPERATOR = (LEFTARG = mint, RIGHTARG = mint, FUNCTION = mint_eq);
+        CREATE OPERATOR < (LEFTARG = mint, RIGHTARG = mint, FUNCTION = mint_lt);
+        CREATE OPERATOR <= (LEFTARG = mint, RIGHTARG = mint, FUNCTION = mint_le);
+        CREATE OPERATOR CLASS mint_ops DEFAULT FOR TYPE mint USING btree AS OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, FUNCTION 1 mint_cmp(mint, mint);
+        CREATE TABLE p (k mint PRIMARY KEY); CREATE TABLE n (k mint PRIMARY KEY, p mint REFERENCES p ON DELETE SET NULL);
+        INSERT INTO p VALUES ('1'), ('2'); INSERT INTO n VALUES ('1', '1'), ('2', '2'), ('3', '1')";
+    let db = database("u3_types", SCHEMA, &[("p", "mark"), ("n", "mark")]).await;
+    let deletion = delete(&db, "p", "k = '1'").await;
+    db.run("UPDATE n SET p = '2' WHERE k = '3'").await;
+    assert_eq!(
+        undelete(&db, &format!("deletion_v1({deletion})")).await,
+        [
+            "public.n|0|1|1|INCOMPLETE",
+            "public.p|1|0|0|COMPLETE",
+            "(all)|1|1|1|INCOMPLETE"
+        ]
+    );
+    assert_eq!(
+        db.rows("SELECT k, p FROM n ORDER BY k").await,
+        ["1|1", "2|2", "3|2"]
+    );
+    assert_sound(&db).await;
+}
+
 #[tokio::test]
 async fn u3_a_row_that_lost_its_reference_and_was_deleted_then_gets_it_back_too() {
     let db = database("u3b", FAMILY, MARKED).await;
