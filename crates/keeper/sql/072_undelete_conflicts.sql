@@ -102,30 +102,35 @@ DECLARE
     match text := reprieve.key_match(k.con, 'p', 'c');
     parent text := reprieve.from_clause(k.confrelid);
     marked boolean := reprieve.has_marks(k.confrelid);
+    picked text;
+    graves text;
     added bigint;
     n bigint := 0;
 BEGIN
     PERFORM reprieve.undelete_add_table(k.parent_root, act);
-    IF marked THEN
-        EXECUTE format(
-            'INSERT INTO reprieve.undelete_picks SELECT DISTINCT $2, p.tableoid, ''t''::"char", p.ctid, p.deletion_id'
-            ' FROM %s c JOIN %s p ON %s WHERE p.deletion_id IS NOT NULL AND NOT EXISTS (SELECT FROM reprieve.undelete_picks x'
-            ' WHERE x.act = $2 AND x.relid = p.tableoid AND x.source = ''t'' AND x.tid = p.ctid)', children, parent, match)
-            USING ids, act;
-        GET DIAGNOSTICS n = ROW_COUNT;
-    END IF;
-    EXECUTE format(
+    picked := format(' AND NOT EXISTS (SELECT FROM %s p WHERE %s)', reprieve.candidates(k.confrelid, reprieve.key_columns(k.con, 'p'), act, true), match);
+    graves := format(
         'INSERT INTO reprieve.undelete_picks SELECT DISTINCT ON (c.leaf, c.source, c.tid) $2, p.relid, ''g''::"char", p.tid, p.deletion_id'
         ' FROM %1$s c JOIN (SELECT g.relid, g.tid, g.deletion_id, g.buried_at, %2$s FROM (SELECT g.ctid AS tid, g.* FROM reprieve.graveyard g'
         ' WHERE g.relid = ANY (%3$L::oid[]) OFFSET 0) g) p ON %4$s'
-        ' WHERE NOT EXISTS (SELECT FROM %5$s p WHERE %4$s)'
-        ' AND NOT EXISTS (SELECT FROM %6$s p WHERE %4$s)'
+        ' WHERE NOT EXISTS (SELECT FROM %5$s p WHERE %4$s%%s)%6$s%%s'
         ' ORDER BY c.leaf, c.source, c.tid, p.deletion_id DESC, p.buried_at DESC',
         children,
         (SELECT string_agg(reprieve.grave_column('g', k.confrelid, c, NULL) || format(' AS %I', c), ', ')
            FROM unnest(reprieve.key_columns(k.con, 'p')) AS c),
-        reprieve.members_of(k.confrelid), match, parent,
-        reprieve.candidates(k.confrelid, reprieve.key_columns(k.con, 'p'), act, true)) USING ids, act;
+        reprieve.members_of(k.confrelid), match, parent, picked);
+    -- The version that the child's own deletion took comes before any later one.
+    EXECUTE format(graves, CASE WHEN marked THEN ' AND p.deletion_id IS NULL' ELSE '' END, ' AND p.deletion_id = c.deletion_id') USING ids, act;
+    GET DIAGNOSTICS n = ROW_COUNT;
+    IF marked THEN
+        EXECUTE format(
+            'INSERT INTO reprieve.undelete_picks SELECT DISTINCT $2, p.tableoid, ''t''::"char", p.ctid, p.deletion_id'
+            ' FROM %s c JOIN %s p ON %s WHERE p.deletion_id IS NOT NULL%s', children, parent, match, picked)
+            USING ids, act;
+        GET DIAGNOSTICS added = ROW_COUNT;
+        n := n + added;
+    END IF;
+    EXECUTE format(graves, '', '') USING ids, act;
     GET DIAGNOSTICS added = ROW_COUNT;
     -- Children of one parent picked it once each.
     DELETE FROM reprieve.undelete_picks a USING reprieve.undelete_picks b

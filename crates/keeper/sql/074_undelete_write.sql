@@ -101,8 +101,10 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         coalesce('(' || string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) || ')', ''),
         string_agg(reprieve.grave_column('d' || i, table_id, a.attname, list), ', ' ORDER BY a.attnum),
         reprieve.row_name(table_id, 't'),
-        reprieve.restored_sql(format('(SELECT x.leaf, x.tid, y.deletion_id, y.cause, x.name'
-            ' FROM (SELECT i.*, row_number() OVER () AS n FROM i%1$s i) x JOIN (SELECT d.*, row_number() OVER () AS n FROM d%1$s d) y USING (n))', i)))
+        -- Not joined by number: of the graveyard, which nobody may have analyzed, the planner expects a row.
+        reprieve.restored_sql(format('(SELECT u.* FROM (SELECT array_agg(i.leaf) AS leaves, array_agg(i.tid) AS tids, array_agg(i.name) AS names FROM i%1$s i) x,'
+            ' (SELECT array_agg(d.deletion_id) AS ids, array_agg(d.cause) AS causes FROM d%1$s d) y,'
+            ' unnest(x.leaves, x.tids, y.ids, y.causes, x.names) AS u(leaf, tid, deletion_id, cause, name))', i)))
       FROM pg_attribute a
      WHERE a.attrelid = table_id AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
        AND a.attname = ANY (list)
@@ -121,8 +123,13 @@ DECLARE
     statement text;
     moved record;
 BEGIN
-    FOR t IN SELECT w.relid FROM reprieve.undelete_tables w
-              WHERE w.act = $2 AND w.graves > 0 AND NOT w.gone ORDER BY w.relid LOOP
+    -- Parents first: a parent that comes may evict a tombstone, and no child may refer to that yet.
+    FOR t IN WITH RECURSIVE own AS MATERIALIZED (
+                 SELECT w.relid FROM reprieve.undelete_tables w WHERE w.act = $2 AND w.graves > 0 AND NOT w.gone
+             ), up(child, parent) AS (
+                 SELECT f.child_root, f.parent_root FROM own JOIN reprieve.foreign_keys f ON f.child_root = own.relid
+                 UNION SELECT u.child, f.parent_root FROM up u JOIN reprieve.foreign_keys f ON f.child_root = u.parent
+             ) SELECT own.relid FROM own ORDER BY (SELECT count(*) FROM up u WHERE u.child = own.relid), own.relid LOOP
         FOR list IN EXECUTE format('SELECT DISTINCT g.columns FROM reprieve.graveyard g WHERE %s',
                                    reprieve.chosen('g', t.relid, 'g', picked)) USING ids, act LOOP
             ctes := ctes || reprieve.undelete_insert(t.relid, list, cardinality(ctes), reprieve.chosen('g', t.relid, 'g', picked));
@@ -145,6 +152,12 @@ BEGIN
         UPDATE reprieve.undelete_tables w SET restored = w.restored + moved.n WHERE w.act = $2 AND w.relid = moved.root;
     END LOOP;
 END $$;
+
+-- True for errors that a row itself causes: by its values, or in what its table's owner lets run for each row.
+CREATE OR REPLACE FUNCTION reprieve.is_about_rows(state text) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT state !~ '^(25|40|53|54|57|58|RV|XX)' AND state NOT IN ('55P03', '42501')
+$$;
 
 -- Tries the picked graveyard rows one by one after a set of them failed, blocks those that the table
 -- does not take, and undoes the trial. Returns how many it blocked. Rows that merely miss a parent
@@ -183,7 +196,10 @@ BEGIN
                 EXCEPTION
                     WHEN foreign_key_violation THEN
                         orphans := orphans || g.tid;
-                    WHEN integrity_constraint_violation OR data_exception THEN
+                    WHEN OTHERS THEN
+                        IF NOT reprieve.is_about_rows(SQLSTATE) THEN
+                            RAISE;
+                        END IF;
                         GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, constraint_name = CONSTRAINT_NAME, detail = PG_EXCEPTION_DETAIL;
                         IF SQLSTATE IN ('23505', '23P01') THEN
                             message := format('its key is taken: constraint %s, %s', quote_ident(constraint_name),

@@ -219,7 +219,10 @@ BEGIN
             END LOOP;
             PERFORM reprieve.undelete_write(ids, act, true, NOT by_row);
             RETURN;
-        EXCEPTION WHEN integrity_constraint_violation OR data_exception THEN
+        EXCEPTION WHEN OTHERS THEN
+            IF NOT reprieve.is_about_rows(SQLSTATE) THEN
+                RAISE;
+            END IF;
             GET STACKED DIAGNOSTICS failed = MESSAGE_TEXT, state = RETURNED_SQLSTATE;
         END;
         IF reprieve.undelete_trial(ids, act) = 0 THEN
@@ -363,7 +366,10 @@ BEGIN
         BEGIN
             PERFORM reprieve.undelete_whole(ids, act);
             done := true;
-        EXCEPTION WHEN SQLSTATE 'RV019' OR integrity_constraint_violation OR data_exception THEN
+        EXCEPTION WHEN OTHERS THEN
+            IF SQLSTATE <> 'RV019' AND NOT reprieve.is_about_rows(SQLSTATE) THEN
+                RAISE;
+            END IF;
             PERFORM reprieve.undelete_pick_all(ids, act);
         END;
     END IF;

@@ -358,3 +358,111 @@ async fn u11_undelete_and_purge() {
     );
     assert_sound(&db).await;
 }
+
+/// A later row with the key of the parent was deleted, too: the child's own deletion goes first.
+#[tokio::test]
+async fn the_parent_that_comes_along_is_the_one_that_went_with_the_child() {
+    const SCHEMA: &str = "CREATE TABLE p (id int PRIMARY KEY, v text);
+        CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES p ON DELETE CASCADE);
+        INSERT INTO p VALUES (6, 'old'); INSERT INTO c VALUES (1, 6)";
+    for mode in ["mark", "bin"] {
+        for undelete_mode in ["cascade", "force"] {
+            let name = format!("modes_parent_{mode}_{undelete_mode}");
+            let db = database(&name, SCHEMA, &[("p", mode), ("c", mode)]).await;
+            let remove = match mode {
+                "mark" => mark("p", "id = 6"),
+                _ => "DELETE FROM p WHERE id = 6".to_owned(),
+            };
+            db.run(&remove).await;
+            db.run("INSERT INTO p VALUES (6, 'new')").await;
+            db.run(&remove).await;
+            let call = format!("where_v1('c', 'id = 1', '{undelete_mode}')");
+            undelete(&db, &call).await;
+            let live = if mode == "mark" {
+                "SELECT v FROM p WHERE deletion_id IS NULL"
+            } else {
+                "SELECT v FROM p"
+            };
+            assert_eq!(db.rows(live).await, ["old"], "{mode} {undelete_mode}");
+            assert_sound(&db).await;
+        }
+    }
+}
+
+/// The parent's table is younger than the child's, and a later tombstone holds the parent's key.
+#[tokio::test]
+async fn parents_come_before_children_whatever_their_tables_are_called() {
+    const SCHEMA: &str = "CREATE TABLE c (id int PRIMARY KEY, p int NOT NULL); CREATE TABLE p (id int PRIMARY KEY);
+        ALTER TABLE c ADD FOREIGN KEY (p) REFERENCES p; INSERT INTO p VALUES (6); INSERT INTO c VALUES (1, 6)";
+    let db = database("modes_order", SCHEMA, &[("p", "mark"), ("c", "mark")]).await;
+    db.run(&format!(
+        "WITH d AS ({}) {}",
+        mark("c", "true"),
+        mark("p", "id = 6")
+    ))
+    .await;
+    let first = last(&db).await;
+    db.run(&mark("p", "id = 6")).await;
+    db.run("INSERT INTO p VALUES (6)").await;
+    db.run(&mark("p", "id = 6")).await;
+    assert_eq!(
+        undelete(&db, &format!("deletion_v1({first})")).await,
+        [
+            "public.c|1|0|0|COMPLETE",
+            "public.p|1|0|0|COMPLETE",
+            "(all)|2|0|0|COMPLETE"
+        ]
+    );
+    assert_eq!(
+        db.rows("SELECT c.id FROM c JOIN p ON p.id = c.p WHERE c.deletion_id IS NULL AND p.deletion_id IS NULL")
+            .await,
+        ["1"]
+    );
+    assert_sound(&db).await;
+}
+
+/// What a row's own check raises is that row's trouble.
+#[tokio::test]
+async fn a_row_that_its_check_does_not_take_stays_alone() {
+    const SCHEMA: &str = "CREATE FUNCTION odd(n int) RETURNS bool IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+            IF n = 2 AND current_setting('test.strict', true) = '1' THEN RAISE 'no %', n; END IF; RETURN true; END $$;
+        CREATE TABLE t (id int PRIMARY KEY, n int CHECK (odd(n))); INSERT INTO t SELECT n, n FROM generate_series(1, 3) AS n";
+    let db = database("modes_raises", SCHEMA, &[("t", "bin")]).await;
+    db.run(
+        "DELETE FROM t; ALTER DATABASE modes_raises SET test.strict = '1'; SET test.strict = '1'",
+    )
+    .await;
+    let deletion = last(&db).await;
+    let session = db.session().await;
+    let (code, _, detail) = failure(
+        &session,
+        &format!("SELECT * FROM reprieve.undelete_deletion_v1({deletion})"),
+    )
+    .await;
+    assert_eq!(
+        (code.as_str(), detail.as_str()),
+        ("RV010", "public.t (id)=(2): no 2")
+    );
+    assert_eq!(
+        undelete(&db, &format!("deletion_v1({deletion}, 'nonconflict_only')")).await[0],
+        "public.t|2|0|1|INCOMPLETE"
+    );
+    assert_sound(&db).await;
+}
+
+/// Nobody has analyzed the graveyard.
+#[tokio::test]
+async fn many_rows_come_back_from_a_graveyard_without_statistics() {
+    const SCHEMA: &str = "CREATE TABLE t (id int PRIMARY KEY, v text);
+        INSERT INTO t SELECT n, 'v' FROM generate_series(1, 20000) AS n; ALTER TABLE reprieve.graveyard SET (autovacuum_enabled = off)";
+    let db = database("modes_many", SCHEMA, &[("t", "bin")]).await;
+    db.run("DELETE FROM t").await;
+    let deletion = last(&db).await;
+    let began = std::time::Instant::now();
+    assert_eq!(
+        undelete(&db, &format!("deletion_v1({deletion})")).await[0],
+        "public.t|20000|0|0|COMPLETE"
+    );
+    let seconds = began.elapsed().as_secs();
+    assert!(seconds < 30, "{seconds} s");
+}

@@ -162,6 +162,8 @@ impl Walk<'_> {
                 top,
                 returning,
             });
+        } else {
+            self.deletes_elsewhere = true;
         }
         Ok(())
     }
@@ -550,7 +552,9 @@ impl Walk<'_> {
         if self.outline.word(verb, "update") {
             self.writes.push(target);
             self.assignments(verb + 2..end, level, target, ctes)?;
-        } else if self.outline.word(verb, "delete") && veiled {
+        } else if self.outline.word(verb, "delete") && !veiled {
+            self.deletes_elsewhere = true;
+        } else if self.outline.word(verb, "delete") {
             let form = DeletionForm::Merge { verb };
             self.deletions.push(Deletion {
                 level,

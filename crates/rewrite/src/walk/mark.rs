@@ -14,7 +14,8 @@ const STATEMENT_BYTES_MAX: usize = 2000;
 impl Walk<'_> {
     /// A mark where it can be exact; else the DELETE stays and the keeper buries the rows.
     pub(super) fn emit_deletion(&mut self, index: usize) -> Result<(), Refusal> {
-        if !self.can_mark(index) {
+        // PostgreSQL follows foreign keys behind all of a statement: a row that it deletes must not find rows there that another part has marked.
+        if self.deletes_elsewhere || !(0..self.deletions.len()).all(|other| self.can_mark(other)) {
             return Ok(());
         }
         let assignments = format!(

@@ -151,6 +151,8 @@ struct Walk<'a> {
     taken: Vec<bool>,
     relations: Vec<usize>,
     deletions: Vec<Deletion>,
+    /// Rows of a table that is not marked are deleted, too.
+    deletes_elsewhere: bool,
     /// Targets of INSERT and UPDATE, those of MERGE included.
     writes: Vec<EntryId>,
     unlisted: Vec<Unlisted>,
@@ -197,6 +199,7 @@ impl<'a> Walk<'a> {
             taken: vec![false; length],
             relations: Vec::new(),
             deletions: Vec::new(),
+            deletes_elsewhere: false,
             writes: Vec::new(),
             unlisted: Vec::new(),
             by_source: Vec::new(),
