@@ -178,6 +178,14 @@ impl Session {
         if let Some(refused) = self.forged_setting(&reading) {
             return Ok(Judgement::Refused(refused));
         }
+        if let Some(offset) = self.turns_triggers_off(&reading, &catalog) {
+            let refusal = refusals::without_triggers(offset);
+            return Ok(Judgement::Refused(Refused {
+                attempt: reading.attempt(&refusal),
+                refusal,
+                cut: None,
+            }));
+        }
         if let Some(offset) = self.shows_deleted(&reading) {
             match self.is_viewer {
                 Some(true) => {}
@@ -214,6 +222,15 @@ impl Session {
             refusal,
             cut: None,
         })
+    }
+
+    /// Where the text turns off the triggers without which deletes are neither kept nor hidden.
+    fn turns_triggers_off(&self, reading: &Reading<'_>, catalog: &Catalog) -> Option<usize> {
+        if self.port == Port::Admin || catalog.is_transparent() {
+            return None;
+        }
+        let strings = reading.flags.standard_conforming_strings;
+        settings::turns_triggers_off(reading.text, reading.scanned.statements(), strings)
     }
 
     /// Where the text begins to show deleted rows. The server asks again wherever that has an effect.

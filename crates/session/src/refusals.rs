@@ -81,6 +81,13 @@ const DOCUMENTED: &[Documented] = &[
         why: "Deleted rows are shown to those only to whom a DBA grants it.",
         instead: "`GRANT reprieve_viewer TO app`, or `RESET reprieve.show`.",
     },
+    Documented {
+        code: "W10",
+        sqlstate: "0A000",
+        when: "A session sets `session_replication_role` to `replica`, and tables are marked.",
+        why: "No trigger of ours would fire: a new row could meet a deleted one with its key, an upsert could write into it, and a deletion would be in no ledger.",
+        instead: "Connect to the database without Reprieve; there deletes of that session are for good. `ALTER TABLE ... DISABLE TRIGGER ALL` is followed.",
+    },
 ];
 
 /// `docs/refusals.md`: everything that is not sent, of the rewriter and of the session.
@@ -210,6 +217,19 @@ pub(crate) fn no_viewer(offset: usize) -> Arc<Refusal> {
     })
 }
 
+/// Our triggers would not fire: a write could end up in a deleted row.
+pub(crate) fn without_triggers(offset: usize) -> Arc<Refusal> {
+    Arc::new(Refusal {
+        offset: Some(offset),
+        ..refusal(
+            "W10",
+            "0A000",
+            "session_replication_role cannot be replica while tables have soft delete".to_owned(),
+            "Connect to the database without Reprieve for this; there deletes of that session are for good.",
+        )
+    })
+}
+
 /// Two changes of the rewriter met.
 pub(crate) fn conflict() -> Arc<Refusal> {
     Arc::new(refusal(
@@ -236,6 +256,7 @@ mod tests {
             result_type_changed(),
             forged_setting("reprieve.role", 0),
             no_viewer(0),
+            without_triggers(0),
         ];
         assert_eq!(refusals.len(), DOCUMENTED.len());
         for refusal in refusals {

@@ -69,6 +69,45 @@ pub(crate) fn shows_deleted(
     })
 }
 
+/// Where these statements turn triggers off for their session: SET session_replication_role, and set_config() with literals.
+pub(crate) fn turns_triggers_off(
+    text: &[u8],
+    statements: &[Statement],
+    standard_conforming_strings: bool,
+) -> Option<usize> {
+    statements.iter().find_map(|statement| {
+        let mut words = Words {
+            text,
+            tokens: token_ranges(text, statement.range.clone(), standard_conforming_strings),
+        };
+        let first = words.clone().next().and_then(|token| text.get(token))?;
+        if first.eq_ignore_ascii_case(b"set") {
+            words.next();
+            let named = words.setting().filter(|named| is_role_of_triggers(&named.name))?;
+            words.next();
+            return words.means_replica().then_some(named.offset);
+        }
+        while statement.effect == Effect::Settings && words.skip_behind(&["set_config"]).is_some() {
+            if words.next_is(b"(")
+                && let Some(named) = words
+                    .literal()
+                    .filter(|named| is_role_of_triggers(&named.name))
+            {
+                words.next();
+                words.next_is(b",");
+                if words.means_replica() {
+                    return Some(named.offset);
+                }
+            }
+        }
+        None
+    })
+}
+
+fn is_role_of_triggers(name: &str) -> bool {
+    name.eq_ignore_ascii_case("session_replication_role")
+}
+
 fn is_show(name: &str) -> bool {
     name.eq_ignore_ascii_case("reprieve.show")
 }
@@ -188,15 +227,23 @@ impl Words<'_> {
         })
     }
 
+    fn value(&self) -> Option<String> {
+        let token = self.clone().next()?;
+        let value = self.text.get(token)?;
+        Some(String::from_utf8_lossy(value).to_ascii_lowercase())
+    }
+
+    fn means_replica(&self) -> bool {
+        matches!(
+            self.value().as_deref(),
+            Some("replica" | "'replica'" | "\"replica\"")
+        )
+    }
+
     /// True if the value that comes next shows no deleted rows.
     fn means_live(&self) -> bool {
-        let value = self
-            .clone()
-            .next()
-            .and_then(|token| self.text.get(token))
-            .map(|value| String::from_utf8_lossy(value).to_ascii_lowercase());
         matches!(
-            value.as_deref(),
+            self.value().as_deref(),
             Some("default" | "live" | "'live'" | "''" | "\"live\"")
         )
     }
