@@ -287,7 +287,12 @@ BEGIN
     DELETE FROM reprieve.undelete_picks p WHERE p.act = pg_current_xact_id();
     SELECT coalesce(sum(l.deleted), 0)::bigint AS deleted, coalesce(sum(l.unlinked), 0)::bigint AS unlinked, coalesce(sum(l.skipped), 0)::bigint AS skipped,
            concat_ws('; ', string_agg(l.table_name || ': ' || l.detail, '; ') FILTER (WHERE l.detail <> ''),
-                     CASE WHEN (undelete.result ->> 'remade')::boolean THEN 'tables that the undelete made again stay' END) AS detail
+                     CASE WHEN (undelete.result ->> 'remade')::boolean THEN 'tables that the undelete made again stay' END,
+                     -- In the undelete's own transaction.
+                     CASE WHEN undelete.result ->> 'mode' IN ('replace', 'force') THEN
+                         (SELECT 'rows that it replaced stay deleted, by deletion ' || string_agg(d.id::text, ', ' ORDER BY d.id) FROM reprieve.deletions d
+                           WHERE d.xid IN (SELECT r.xid FROM reprieve.restored r WHERE r.act = entry) AND NOT undelete.result -> 'deletions' @> to_jsonb(d.id)) END,
+                     CASE WHEN undelete.result ->> 'mode' = 'force' THEN 'references that mode force took away stay away' END) AS detail
       INTO whole
       FROM jsonb_to_recordset(lines) AS l(table_name text, deleted bigint, unlinked bigint, skipped bigint, verdict text, detail text);
     IF whole.deleted + whole.unlinked = 0 THEN

@@ -295,3 +295,30 @@ async fn rows_chosen_one_by_one_and_who_may() {
     let (code, ..) = failure(&nobody, "SELECT * FROM reprieve.undo_undelete_v1(1)").await;
     assert_eq!(code, "42501");
 }
+
+/// What an undelete did besides is told, and there is a way back.
+#[tokio::test]
+async fn what_was_replaced_is_named() {
+    const TABLE: &str =
+        "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'old')";
+    let db = database("undo_replace", TABLE, &[("t", "mark")]).await;
+    let deletion = delete(&db, "t", "id = 1").await;
+    db.run("INSERT INTO t VALUES (1, 'new')").await;
+    let replaced = verdict(&db, &format!("undelete_deletion_v1({deletion}, 'replace')")).await;
+    assert!(replaced.starts_with("COMPLETE"), "{replaced}");
+    let newest = undelete_support::last(&db).await;
+    let told = db
+        .rows(&format!(
+            "SELECT verdict, detail FROM reprieve.undo_undelete_of_v1({deletion}) WHERE table_name = '(all)'"
+        ))
+        .await;
+    assert_eq!(
+        told,
+        [format!(
+            "INCOMPLETE|rows that it replaced stay deleted, by deletion {newest}"
+        )]
+    );
+    verdict(&db, &format!("undelete_deletion_v1({newest})")).await;
+    assert_eq!(content(&db, &["t"]).await, ["t (1,new)"]);
+    assert_sound(&db).await;
+}

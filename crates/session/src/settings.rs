@@ -83,7 +83,9 @@ pub(crate) fn turns_triggers_off(
         let first = words.clone().next().and_then(|token| text.get(token))?;
         if first.eq_ignore_ascii_case(b"set") {
             words.next();
-            let named = words.setting().filter(|named| is_role_of_triggers(&named.name))?;
+            let named = words
+                .setting()
+                .filter(|named| is_role_of_triggers(&named.name))?;
             words.next();
             return words.means_replica().then_some(named.offset);
         }
