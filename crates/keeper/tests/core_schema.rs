@@ -476,3 +476,39 @@ async fn a_keeper_without_superuser_acts_for_the_owners() {
         "permission denied for table p"
     );
 }
+
+/// PostgreSQL's own foreign keys see rows that policies hide from everybody else.
+#[tokio::test]
+async fn row_security_that_holds_for_the_keeper_too() {
+    let database = Database::new("core_rls").await;
+    database
+        .run(
+            "CREATE ROLE rls_owner; CREATE ROLE rls_keeper LOGIN CREATEROLE IN ROLE rls_owner;
+             GRANT CREATE ON DATABASE core_rls TO rls_keeper; GRANT CREATE, USAGE ON SCHEMA public TO rls_owner;
+             SET ROLE rls_owner; CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY, p_id int REFERENCES p, who text);
+             ALTER TABLE c ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; CREATE POLICY own ON c USING (who = current_user); RESET ROLE;
+             INSERT INTO p VALUES (1); INSERT INTO c VALUES (10, 1, 'nobody')",
+        )
+        .await;
+    let mut keeper = database.keeper_as("rls_keeper").await;
+    keeper.install().await.unwrap();
+    let enable =
+        "SET ROLE rls_keeper; SELECT mode, reason FROM reprieve.enable_v1('p'); RESET ROLE";
+    assert_eq!(
+        database.rows(enable).await,
+        ["bin|the row security of table c holds for the keeper's role, too"]
+    );
+    let session = database.session().await;
+    session.batch_execute("SET ROLE rls_owner").await.unwrap();
+    let error = session.batch_execute("DELETE FROM p").await.unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "23503");
+    // The keeper is told of it when the table changes.
+    database
+        .run("ALTER TABLE c NO FORCE ROW LEVEL SECURITY; SELECT reprieve.reconcile_v1(false)")
+        .await;
+    assert_eq!(mode(&database, "p").await, "mark|marking is exact here");
+    database
+        .run("ALTER TABLE c FORCE ROW LEVEL SECURITY; SELECT reprieve.reconcile_v1(false)")
+        .await;
+    assert!(mode(&database, "p").await.starts_with("bin|"));
+}
