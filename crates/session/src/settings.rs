@@ -330,6 +330,33 @@ mod tests {
     }
 
     #[test]
+    fn triggers_that_are_turned_off_are_found() {
+        let is_found = |text: &str| {
+            let catalog = catalog::Catalog::default();
+            let encoding = rewrite::ClientEncoding::Utf8;
+            let scanned = rewrite::scan(text.as_bytes(), &catalog, true, encoding);
+            turns_triggers_off(text.as_bytes(), scanned.statements(), true).is_some()
+        };
+        for text in [
+            "SET session_replication_role = replica",
+            "SELECT 1; set local Session_Replication_Role TO 'REPLICA'",
+            "SET SESSION \"session_replication_role\" TO \"replica\"",
+            "SELECT pg_catalog.set_config('session_replication_role', 'replica', false)",
+        ] {
+            assert!(is_found(text), "{text}");
+        }
+        for text in [
+            "SET session_replication_role = origin",
+            "RESET session_replication_role",
+            "SET a.session_replication_role = replica",
+            "SELECT 'SET session_replication_role = replica'",
+            "SELECT set_config('session_replication_role', 'local', false)",
+        ] {
+            assert!(!is_found(text), "{text}");
+        }
+    }
+
+    #[test]
     fn what_only_the_keeper_may_set_is_found() {
         for text in [
             "SET reprieve.role = 'x'",
