@@ -505,6 +505,7 @@ BEGIN
     ON CONFLICT ON CONSTRAINT tables_pkey DO UPDATE SET mode = excluded.mode, requested = excluded.requested, reason = excluded.reason,
         schema_name = excluded.schema_name, table_name = excluded.table_name,
         marking = t.marking AND excluded.mode = 'mark', signature = NULL;
+    PERFORM reprieve.follow_renames(relid);
     PERFORM reprieve.enable_triggers(ARRAY[relid]), reprieve.ensure_capture(relid);
     IF mode = 'mark' THEN
         PERFORM reprieve.add_marks(relid);

@@ -49,6 +49,7 @@ BEGIN
         PERFORM reprieve.drop_functions(item.relid);
         PERFORM reprieve.drop_row_type(item.relid);
         DELETE FROM reprieve.tables t WHERE t.relid = item.relid;
+        DELETE FROM reprieve.column_names k WHERE k.relid = item.relid;
         forgotten := forgotten + 1;
     END LOOP;
     RETURN forgotten;

@@ -585,6 +585,79 @@ async fn u9_a_schema_that_moved_on_has_a_verdict_per_row() {
     assert!(text.contains("the table is no more"), "{text}");
 }
 
+/// Columns are followed under their new names, also where another one has taken the old name.
+#[tokio::test]
+async fn u9_columns_that_were_renamed() {
+    const SCHEMA: &str = "CREATE TABLE p (id int PRIMARY KEY, price int, a text, b text);
+        CREATE TABLE n (id int PRIMARY KEY, p_id int REFERENCES p ON DELETE SET NULL);
+        INSERT INTO p VALUES (1, 100, 'a', 'b'), (2, 200, 'c', 'd'); INSERT INTO n VALUES (10, 1), (20, 2)";
+    for mode in ["mark", "bin"] {
+        let name = format!("u9_renamed_{mode}");
+        let db = database(&name, SCHEMA, &[("p", mode), ("n", mode)]).await;
+        if mode == "mark" {
+            delete(&db, "p", "id = 1").await;
+        } else {
+            db.run("DELETE FROM p WHERE id = 1").await;
+        }
+        let deletion = last(&db).await;
+        for change in [
+            "ALTER TABLE p RENAME price TO price_cents",
+            "ALTER TABLE p ADD price int",
+            "ALTER TABLE p RENAME a TO x",
+            "ALTER TABLE p RENAME b TO a",
+            "ALTER TABLE p RENAME x TO b",
+            "ALTER TABLE n RENAME p_id TO parent_id",
+            "ALTER TABLE n RENAME id TO number",
+        ] {
+            db.run(change).await;
+        }
+        assert_eq!(
+            undelete(&db, &format!("deletion_v1({deletion})")).await,
+            [
+                "public.n|0|1|0|COMPLETE",
+                "public.p|1|0|0|COMPLETE",
+                "(all)|1|1|0|COMPLETE"
+            ],
+            "{mode}"
+        );
+        assert_eq!(
+            db.rows("SELECT id, price, price_cents, a, b FROM p ORDER BY id")
+                .await,
+            ["1||100|b|a", "2||200|d|c"]
+        );
+        assert_eq!(
+            db.rows("SELECT number, parent_id FROM n ORDER BY 1").await,
+            ["10|1", "20|2"]
+        );
+        assert_sound(&db).await;
+    }
+}
+
+/// The name of a column that is no more is another's now: its values are not put there.
+#[tokio::test]
+async fn u9_a_name_that_another_column_took() {
+    let schema =
+        "CREATE TABLE t (id int PRIMARY KEY, a text, b text); INSERT INTO t VALUES (1, 'a', 'b')";
+    let db = database("u9_taken", schema, &[("t", "bin")]).await;
+    db.run("DELETE FROM t").await;
+    let deletion = last(&db).await;
+    db.run("ALTER TABLE t DROP a").await;
+    db.run("ALTER TABLE t RENAME b TO a").await;
+    let session = db.session().await;
+    let (code, _, detail) = failure(
+        &session,
+        &format!("SELECT * FROM reprieve.undelete_deletion_v1({deletion})"),
+    )
+    .await;
+    assert_eq!(
+        (code.as_str(), detail.as_str()),
+        (
+            "RV010",
+            "public.t (id)=(1): column \"a (dropped)\" is no more, and the row has a value for it"
+        )
+    );
+}
+
 #[tokio::test]
 async fn u10_no_trigger_of_the_users_fires_and_all_of_them_still_do_afterwards() {
     let schema = "CREATE TABLE t(id int PRIMARY KEY, n int DEFAULT 0, k int UNIQUE DEFERRABLE INITIALLY DEFERRED);
