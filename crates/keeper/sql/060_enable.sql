@@ -217,7 +217,8 @@ BEGIN
     SELECT p.oid::regprocedure::text INTO found_name
     FROM (SELECT f.oid, f.prosrc FROM pg_proc f JOIN pg_language l ON l.oid = f.prolang
           WHERE f.oid >= 16384 AND f.pronamespace <> 'reprieve'::regnamespace AND l.lanname NOT IN ('internal', 'c') OFFSET 0) AS p
-    WHERE true
+    -- Most functions name few tables.
+    WHERE (strpos(lower(p.prosrc), lower(c.relname)) > 0 OR strpos(c.relname, '"') > 0 OR strpos(lower(p.prosrc), 'u&"') > 0)
       AND reprieve.names_table(p.prosrc, c.relname)
       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
     LIMIT 1;

@@ -19,6 +19,7 @@ use crate::session::{Ended, Out, Session, Wish};
 use crate::statements::Prepared;
 use crate::{
     CatalogState, LocalRows, LocalShow, Observation, Port, Request, refusals, row_types, settings,
+    texts,
 };
 
 /// The session's decision about one text.
@@ -178,6 +179,12 @@ impl Session {
         if let Some(refused) = self.forged_setting(&reading) {
             return Ok(Judgement::Refused(refused));
         }
+        // What is sure of one text is not of another that differs in its literals.
+        let runs_text =
+            self.port == Port::App && !catalog.is_transparent() && texts::may_call(text);
+        if runs_text && let Some(refused) = Self::runs_unseen(&reading, &catalog) {
+            return Ok(Judgement::Refused(refused));
+        }
         if let Some(offset) = self.turns_triggers_off(&reading, &catalog) {
             let refusal = refusals::without_triggers(offset);
             return Ok(Judgement::Refused(Refused {
@@ -205,7 +212,7 @@ impl Session {
             Port::App if !reading.scanned.concerns_us() => {
                 Ok(Judgement::Untouched(reading.untouched(&catalog)))
             }
-            Port::App => self.judge_ours(&reading, &catalog, is_new, out),
+            Port::App => self.judge_ours(&reading, &catalog, is_new && !runs_text, out),
         }
     }
 
@@ -217,6 +224,19 @@ impl Session {
         let strings = reading.flags.standard_conforming_strings;
         let named = settings::forbidden(reading.text, reading.scanned.statements(), strings)?;
         let refusal = refusals::forged_setting(&named.name, named.offset);
+        Some(Refused {
+            attempt: reading.attempt(&refusal),
+            refusal,
+            cut: None,
+        })
+    }
+
+    /// A function is given text to run that may name a marked table.
+    fn runs_unseen(reading: &Reading<'_>, catalog: &Catalog) -> Option<Refused> {
+        let strings = reading.flags.standard_conforming_strings;
+        let statements = reading.scanned.statements();
+        let call = texts::reads_unseen(reading.text, statements, strings, catalog)?;
+        let refusal = refusals::runs_text(&call.name, call.offset);
         Some(Refused {
             attempt: reading.attempt(&refusal),
             refusal,

@@ -23,6 +23,7 @@ mod session;
 mod settings;
 mod sql_prepared;
 mod statements;
+mod texts;
 
 pub use cache::PlanCache;
 pub use host::{

@@ -88,6 +88,13 @@ const DOCUMENTED: &[Documented] = &[
         why: "No trigger of ours would fire: a new row could meet a deleted one with its key, an upsert could write into it, and a deletion would be in no ledger.",
         instead: "Connect to the database without Reprieve; there deletes of that session are for good. `ALTER TABLE ... DISABLE TRIGGER ALL` is followed.",
     },
+    Documented {
+        code: "W11",
+        sqlstate: "0A000",
+        when: "`query_to_xml()`, `table_to_xml()`, `schema_to_xml()` and the like, `ts_stat()`, `ts_rewrite()`, `crosstab()`, `xpath_table()` or `connectby()` is given text that names a marked table, or that is computed.",
+        why: "The server runs that text as it is: deleted rows and our columns would show.",
+        instead: "Give it a literal that names no marked table, or a view of the table; or write the query itself.",
+    },
 ];
 
 /// `docs/refusals.md`: everything that is not sent, of the rewriter and of the session.
@@ -230,6 +237,19 @@ pub(crate) fn without_triggers(offset: usize) -> Arc<Refusal> {
     })
 }
 
+/// A function would run text that nobody has rewritten.
+pub(crate) fn runs_text(function: &str, offset: usize) -> Arc<Refusal> {
+    Arc::new(Refusal {
+        offset: Some(offset),
+        ..refusal(
+            "W11",
+            "0A000",
+            format!("function {function}() runs text that may read tables with soft delete"),
+            "Give it a literal that names no such table, or a view of the table; or write the query itself.",
+        )
+    })
+}
+
 /// Two changes of the rewriter met.
 pub(crate) fn conflict() -> Arc<Refusal> {
     Arc::new(refusal(
@@ -257,6 +277,7 @@ mod tests {
             forged_setting("reprieve.role", 0),
             no_viewer(0),
             without_triggers(0),
+            runs_text("query_to_xml", 0),
         ];
         assert_eq!(refusals.len(), DOCUMENTED.len());
         for refusal in refusals {
