@@ -60,7 +60,8 @@ BEGIN
      WHERE d.statement_at >= since AND (until IS NULL OR d.statement_at < until)
        AND (by_role IS NULL OR by_role IN (d.role_name, d.session_role))
        AND EXISTS (SELECT FROM reprieve.deletion_tables t WHERE t.deletion_id = d.id AND t.restored < t.rows
-                   UNION ALL SELECT FROM reprieve.relinks r WHERE r.deletion_id = d.id);
+                   UNION ALL SELECT FROM reprieve.relinks r WHERE r.deletion_id = d.id
+                   UNION ALL SELECT FROM reprieve.dropped o WHERE o.deletion_id = d.id AND o.restored_at IS NULL);
     IF ids IS NULL THEN
         RETURN QUERY SELECT '(all)', 0::bigint, 0::bigint, 0::bigint, 'NOTHING', 'no deletion of that time is in the bin';
         RETURN;
