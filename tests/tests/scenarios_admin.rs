@@ -177,6 +177,11 @@ fn the_veil_is_lifted_on_the_admin_port_alone() {
     for verb in ["SHOW CLIENTS", "SHOW STATS", "SHOW VERSION", "SHOW HELP"] {
         assert!(!admin.run(verb).is_empty(), "{verb}");
     }
+    let help = admin.run("HELP");
+    assert_eq!(help, admin.run("SHOW HELP"));
+    for verb in ["PREVIEW DELETE FROM", "PURGE ", "GUARD ", "EXPORT "] {
+        assert!(help.iter().any(|line| line.starts_with(verb)), "{verb} {help:?}");
+    }
 }
 
 #[test]

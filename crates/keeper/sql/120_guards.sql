@@ -271,6 +271,8 @@ BEGIN
     END IF;
     IF num_nonnulls(max_rows, max_share, no_where, on_truncate, on_drop, wait) = 0 THEN
         RAISE EXCEPTION 'a guard needs a limit' USING ERRCODE = 'invalid_parameter_value';
+    ELSIF max_share NOT BETWEEN 0 AND 100 OR max_rows < 0 THEN
+        RAISE EXCEPTION 'a guard allows 0 or more rows, and a share from 0 to 100 percent' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     LOCK TABLE reprieve.guards IN SHARE ROW EXCLUSIVE MODE;
     INSERT INTO reprieve.guards AS g (relid, role_name, per, max_rows, max_share, no_where, on_truncate, on_drop, wait)

@@ -97,6 +97,10 @@ BEGIN
         DELETE FROM reprieve.budget_lines l WHERE l.role_name = $1;
     ELSE
         PERFORM reprieve.require_role($1);
+        IF $2 < 0 OR $3 IS NULL OR $3 <= interval '0' OR $4 < 1 THEN
+            RAISE EXCEPTION 'a budget is 0 or more rows, of 1 or more tables, in a span of time longer than 0'
+                USING ERRCODE = 'invalid_parameter_value', HINT = 'As in: BUDGET FOR role 100 ROWS PER ''1 hour'' TABLES 2.';
+        END IF;
         INSERT INTO reprieve.budgets AS b (role_name, max_rows, span, max_tables, wait) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (role_name) DO UPDATE SET max_rows = excluded.max_rows, span = excluded.span, max_tables = excluded.max_tables, wait = excluded.wait,
             set_at = excluded.set_at, set_by = excluded.set_by;

@@ -68,6 +68,12 @@ impl KeeperError {
             Self::Unreachable { .. } => {
                 "check that PostgreSQL runs, that host and port in keeper.url are right, and that pg_hba.conf and firewalls let this host in"
             }
+            Self::LoginRefused {
+                sqlstate: Some(sqlstate),
+                ..
+            } if sqlstate == "3D000" => {
+                "there is no such database: name another one with --database or in keeper.url, or create it"
+            }
             Self::LoginRefused { .. } => {
                 "check user and password in keeper.url; the role needs LOGIN, CONNECT on the database, and a line in pg_hba.conf"
             }

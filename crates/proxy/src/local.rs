@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use rewrite::admin::HELP;
 use session::{CatalogState, LocalRows, LocalShow, Port};
 
 use crate::server::Shared;
@@ -17,58 +18,11 @@ pub(crate) fn rows(shared: &Shared, what: LocalShow) -> LocalRows {
         LocalShow::Help => table(
             &["command", "what it does"],
             HELP.iter()
-                .map(|(command, text)| vec![(*command).into(), (*text).into()])
+                .map(|entry| vec![entry.form.into(), entry.meaning.into()])
                 .collect(),
         ),
     }
 }
-
-const HELP: &[(&str, &str)] = &[
-    (
-        "SHOW DELETIONS [WHERE condition] [LIMIT n]",
-        "the ledger, newest first",
-    ),
-    ("SHOW TABLES", "enabled tables, their modes and why"),
-    (
-        "SHOW DELETED FROM table [WHERE condition]",
-        "deleted rows that can be brought back",
-    ),
-    (
-        "UNDELETE DELETION id",
-        "bring back what one statement deleted, cascades included",
-    ),
-    (
-        "UNDELETE TRANSACTION xid",
-        "bring back what one transaction deleted",
-    ),
-    (
-        "UNDELETE FROM table WHERE condition",
-        "bring back single rows",
-    ),
-    (
-        "UNDELETE SINCE time [UNTIL time] [BY role]",
-        "bring back what was deleted in a time",
-    ),
-    (
-        "ENABLE SOFT DELETE ON table [MODE mark|bin|auto]",
-        "keep what is deleted from a table",
-    ),
-    (
-        "DISABLE SOFT DELETE ON table",
-        "stop; deleted rows stay in the graveyard",
-    ),
-    (
-        "CHECK INTEGRITY",
-        "look for rows and ledger entries that disagree",
-    ),
-    ("SHOW CLIENTS", "who is connected to this proxy"),
-    ("SHOW STATS", "what this proxy has counted since it started"),
-    ("SHOW VERSION", "the version of this proxy"),
-    (
-        "any other SQL",
-        "runs as it is, deleted rows visible; BEGIN ... ROLLBACK is a dry run",
-    ),
-];
 
 fn clients(shared: &Shared) -> LocalRows {
     let now = SystemTime::now();

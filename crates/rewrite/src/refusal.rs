@@ -158,6 +158,13 @@ const DOCUMENTED: &[Documented] = &[
         why: "",
         instead: "`SHOW TABLES` lists those that are.",
     },
+    Documented {
+        code: "V3",
+        sqlstate: "22023",
+        when: "Admin port: REQUEST DELETION asks for no rows.",
+        why: "",
+        instead: "Say how many rows it may take, or leave ROWS away: then as many as a PREVIEW counts.",
+    },
 ];
 
 impl Refusal {
@@ -302,6 +309,15 @@ pub(crate) fn verb_syntax(message: String, form: &str, offset: usize) -> Refusal
     }
 }
 
+/// V3.
+pub(crate) fn verb_value(message: String, form: &str, offset: usize) -> Refusal {
+    Refusal {
+        code: "V3",
+        sqlstate: "22023",
+        ..verb_syntax(message, form, offset)
+    }
+}
+
 /// V2.
 pub(crate) fn not_enabled(table: &str, offset: usize) -> Refusal {
     Refusal {
@@ -337,6 +353,7 @@ mod tests {
             after_change(0, 0),
             verb_syntax(String::new(), "", 0),
             not_enabled("t", 0),
+            verb_value(String::new(), "", 0),
         ];
         for refusal in refusals {
             let entry = DOCUMENTED

@@ -2,7 +2,7 @@
 
 use catalog::quote_literal;
 
-use crate::Refusal;
+use crate::{Refusal, refusal};
 use crate::lex::TokenKind;
 
 use super::help;
@@ -174,7 +174,8 @@ fn budget(words: &mut Words<'_, '_>) -> Result<String, Refusal> {
         words.want("per", form)?;
         arguments.push(format!("span => {}", span(words, form)?));
         if words.eat("tables") {
-            let tables = words.number(form, "a number of tables")?;
+            let most = u64::from(i32::MAX.unsigned_abs());
+            let tables = words.number_up_to(most, form, "a number of tables")?;
             arguments.push(format!("max_tables => {tables}"));
         }
         if words.eat("wait") {
@@ -200,7 +201,13 @@ fn request(words: &mut Words<'_, '_>) -> Result<String, Refusal> {
     }
     while !words.is_at_end() {
         let argument = if words.eat("rows") {
-            format!("max_rows => {}", words.number(form, "a number of rows")?)
+            let offset = words.offset();
+            let rows = words.number(form, "a number of rows")?;
+            if rows.bytes().all(|byte| byte == b'0') {
+                let message = "a deletion of no rows needs no approval".to_owned();
+                return Err(refusal::verb_value(message, form, offset));
+            }
+            format!("max_rows => {rows}")
         } else if words.eat("for") {
             format!("for_role => {}", words.role(form)?)
         } else if words.eat("within") {

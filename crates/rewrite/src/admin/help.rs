@@ -21,7 +21,7 @@ pub(super) const PREVIEW_DELETE: &str = "PREVIEW DELETE FROM [ONLY] table [AS al
 const PREVIEW_UNDELETE: &str = "PREVIEW UNDELETE DELETION n | TRANSACTION x | FROM table [WHERE condition] | SINCE time [UNTIL time] [BY role], each with MODE m";
 pub(super) const REHEARSE: &str = "REHEARSE UNDELETE DELETION n | TRANSACTION x | FROM table [WHERE condition] | SINCE time [UNTIL time] [BY role], each with MODE m";
 pub(super) const PURGE: &str = "PURGE [DRY RUN] [TABLE table | DELETION n] [BEFORE time | OLDER THAN interval] [LIMIT rows] | PURGE BACKGROUND ON | OFF";
-pub(super) const RETAIN: &str = "RETAIN TABLE table FOR interval | FOREVER | DEFAULT";
+pub(super) const RETAIN: &str = "RETAIN TABLE table FOR interval | [FOR] FOREVER | [FOR] DEFAULT";
 pub(super) const HOLD: &str = "HOLD DELETION n | TABLE table [REASON text]";
 pub(super) const RELEASE: &str = "RELEASE DELETION n | TABLE table";
 pub(super) const ERASE: &str = "ERASE SUBJECT FROM table WHERE condition [MENTIONING text, ...]";
@@ -43,7 +43,7 @@ pub(super) const ENABLE: &str = "ENABLE SOFT DELETE ON table [MODE mark | bin | 
 pub(super) const DISABLE: &str = "DISABLE SOFT DELETE ON table";
 pub(super) const CHECK: &str = "CHECK INTEGRITY";
 
-/// Every verb of the admin port.
+/// Every verb of the admin port, and what is none.
 pub const HELP: &[HelpEntry] = &[
     HelpEntry {
         form: UNDELETE_DELETION,
@@ -214,7 +214,11 @@ pub const HELP: &[HelpEntry] = &[
         meaning: "versions of proxy and keeper",
     },
     HelpEntry {
-        form: "SHOW HELP",
+        form: "SHOW HELP | HELP",
         meaning: "this list",
+    },
+    HelpEntry {
+        form: "any other SQL",
+        meaning: "runs as it is, deleted rows visible; BEGIN ... ROLLBACK around a verb is a dry run",
     },
 ];

@@ -100,13 +100,14 @@ pub fn edits(
     Ok(edits)
 }
 
+const FIRST: &[&str] = &[
+    "undelete", "show", "enable", "disable", "check", "help", "preview", "explain", "rehearse",
+    "purge", "retain", "hold", "release", "erase", "undo", "guard", "unguard", "budget", "request",
+    "approve", "deny", "seal", "export", "watch",
+];
+
 /// A cheap look at the first letters: most statements end here.
 fn begins_verb(statement: &[u8]) -> bool {
-    const FIRST: &[&str] = &[
-        "undelete", "show", "enable", "disable", "check", "help", "preview", "explain", "rehearse",
-        "purge", "retain", "hold", "release", "erase", "undo", "guard", "unguard", "budget",
-        "request", "approve", "deny", "seal", "export", "watch",
-    ];
     let length = statement
         .iter()
         .take_while(|byte| byte.is_ascii_alphabetic())

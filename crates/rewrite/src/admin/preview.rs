@@ -60,7 +60,7 @@ fn delete(
         }
         words.at += 1;
     }
-    let (end, format) = format(words, start);
+    let (end, format) = format(words, start)?;
     let rest = rest(words, end)?;
     let target = if named {
         words.text(start..alias + 1)?
@@ -93,20 +93,29 @@ fn delete(
 }
 
 /// The end of what belongs to the DELETE, and the picture asked for behind it.
-fn format(words: &Words<'_, '_>, start: usize) -> (usize, Option<&'static str>) {
+fn format(
+    words: &mut Words<'_, '_>,
+    start: usize,
+) -> Result<(usize, Option<&'static str>), Refusal> {
     let end = words.tokens.len();
     if end < start + 3 || !words.tokens.is_word(end - 2, "format") {
-        return (end, None);
+        return Ok((end, None));
     }
-    if words.tokens.is_word(end - 1, "table") {
-        return (end - 2, None);
-    }
-    let found = ["tree", "dot", "mermaid"]
+    let formats = ["tree", "dot", "mermaid"];
+    match formats
         .into_iter()
-        .find(|name| words.tokens.is_word(end - 1, name));
-    match found {
-        Some(name) => (end - 2, Some(name)),
-        None => (end, None),
+        .find(|name| words.tokens.is_word(end - 1, name))
+    {
+        Some(name) => Ok((end - 2, Some(name))),
+        None if words.tokens.is_word(end - 1, "table") => Ok((end - 2, None)),
+        // USING format f: a table.
+        None if words.tokens.is_word(end - 3, "using") || words.tokens.bytes(end - 3) == b"," => {
+            Ok((end, None))
+        }
+        None => {
+            words.at = end - 1;
+            Err(words.unexpected(help::PREVIEW_DELETE))
+        }
     }
 }
 
@@ -134,6 +143,15 @@ fn rest(words: &mut Words<'_, '_>, end: usize) -> Result<String, Refusal> {
         return Ok(others);
     }
     words.want("where", form)?;
+    // A reserved word: no column bears it but behind a dot.
+    let returning = (words.at..end).find(|at| {
+        words.tokens.is_word(*at, "returning")
+            && words.tokens.kind(at.saturating_sub(1)) != Some(TokenKind::Dot)
+    });
+    if let Some(returning) = returning {
+        words.at = returning;
+        return Err(words.unexpected(form));
+    }
     let condition = words.literal_condition(end, form)?;
     Ok(format!("{others} WHERE ({condition})"))
 }
@@ -160,6 +178,9 @@ fn live(
     let mut plan = scanned.plan(&scope).map_err(|mut refusal| {
         // It points into a text that nobody wrote.
         refusal.offset = None;
+        if refusal.code == "R1" {
+            refusal.hint = Some(format!("The form is: {}", help::PREVIEW_DELETE));
+        }
         refusal
     })?;
     plan.edits.seal(query.as_bytes());

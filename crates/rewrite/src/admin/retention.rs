@@ -28,6 +28,9 @@ pub(super) fn translate(words: &mut Words<'_, '_>) -> Result<Option<String>, Ref
     Ok(None)
 }
 
+/// As `row_budget` of `purge_v1`, an int.
+const ROWS_MAX: u64 = 2_147_483_647;
+
 fn purge(words: &mut Words<'_, '_>) -> Result<String, Refusal> {
     let form = help::PURGE;
     if words.eat("background") {
@@ -61,7 +64,7 @@ fn purge(words: &mut Words<'_, '_>) -> Result<String, Refusal> {
         ));
     }
     if words.eat("limit") {
-        let rows = words.number(form, "a number of rows")?;
+        let rows = words.number_up_to(ROWS_MAX, form, "a number of rows")?;
         arguments.push(format!("row_budget => {rows}"));
     }
     words.end(form)?;
@@ -75,12 +78,14 @@ fn retain(words: &mut Words<'_, '_>) -> Result<String, Refusal> {
     let form = help::RETAIN;
     words.want("table", form)?;
     let table = words.table(form)?.regclass();
+    let announced = words.eat("for");
     let keep = if words.eat("forever") {
         "'infinity'".to_owned()
     } else if words.eat("default") {
         "NULL".to_owned()
+    } else if !announced {
+        return Err(words.unexpected(form));
     } else {
-        words.want("for", form)?;
         format!(
             "({})::pg_catalog.interval::pg_catalog.text",
             words.expression(&[], form)?

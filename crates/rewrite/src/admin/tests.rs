@@ -168,6 +168,10 @@ fn retention() {
         "SELECT * FROM reprieve.retain_v1(E'\"orders\"'::pg_catalog.regclass, (interval '1 year')::pg_catalog.interval::pg_catalog.text); SELECT * FROM reprieve.retain_v1(E'\"orders\"'::pg_catalog.regclass, 'infinity'); SELECT * FROM reprieve.retain_v1(E'\"orders\"'::pg_catalog.regclass, NULL)",
     );
     becomes(
+        "RETAIN TABLE orders FOR FOREVER; RETAIN TABLE orders FOR DEFAULT",
+        "SELECT * FROM reprieve.retain_v1(E'\"orders\"'::pg_catalog.regclass, 'infinity'); SELECT * FROM reprieve.retain_v1(E'\"orders\"'::pg_catalog.regclass, NULL)",
+    );
+    becomes(
         "HOLD DELETION 7 REASON 'case 12'; HOLD TABLE orders; RELEASE DELETION 7; RELEASE TABLE orders",
         "SELECT * FROM reprieve.hold_v1(deletion => 7, reason => ('case 12')::pg_catalog.text); SELECT * FROM reprieve.hold_v1(relation => E'\"orders\"'::pg_catalog.regclass); SELECT * FROM reprieve.release_v1(deletion => 7); SELECT * FROM reprieve.release_v1(relation => E'\"orders\"'::pg_catalog.regclass)",
     );
@@ -262,6 +266,15 @@ fn errors_say_where_and_how() {
         ("WATCH TABLE orders", 18),
         ("WATCH TABLE orders AT 5", 23),
         ("SHOW ROWS orders", 10),
+        ("UNDELETE DELETION 99999999999999999999999", 18),
+        ("UNDELETE TRANSACTION 99999999999999999999", 21),
+        ("PURGE LIMIT 99999999999", 12),
+        ("GUARD TABLE orders MAX ROWS 99999999999999999999", 28),
+        ("BUDGET FOR clerk 1 ROWS PER '1 h' TABLES 3000000000", 41),
+        ("RETAIN TABLE orders FOR", 23),
+        ("PREVIEW DELETE FROM orders FORMAT foo", 34),
+        ("PREVIEW DELETE FROM orders WHERE id = 1 FORMAT 'tree'", 47),
+        ("PREVIEW DELETE FROM orders WHERE id = 1 RETURNING *", 40),
     ] {
         let refusal = translated(text).unwrap_err();
         assert_eq!(
@@ -275,6 +288,21 @@ fn errors_say_where_and_how() {
         translated("SHOW DELETED FROM nobody").unwrap_err().sqlstate,
         "42P01"
     );
+}
+
+/// Each verb that is told apart by its first word, and each SHOW, has a line in SHOW HELP.
+#[test]
+fn help_names_every_verb() {
+    let forms: Vec<&str> = HELP.iter().map(|entry| entry.form).collect();
+    for first in FIRST {
+        let word = first.to_ascii_uppercase();
+        let is_told = |form: &&str| form.split([' ', '|']).any(|part| part == word);
+        // EXPLAIN DELETION stands beside PREVIEW.
+        assert!(
+            *first == "explain" || forms.iter().any(|form| is_told(&form)),
+            "{word}"
+        );
+    }
 }
 
 #[test]
@@ -344,6 +372,8 @@ fn requests() {
         "SELECT * FROM reprieve.decide_request_v1(7, true); SELECT * FROM reprieve.decide_request_v1($1, false)",
     );
     becomes("SHOW REQUESTS", "SELECT * FROM reprieve.show_requests");
+    let nothing = translated("REQUEST DELETION FROM orders ROWS 0").unwrap_err();
+    assert_eq!((nothing.sqlstate, nothing.offset), ("22023", Some(34)));
     for wrong in [
         "REQUEST DELETION orders",
         "REQUEST DELETION FROM orders WHERE",

@@ -114,7 +114,11 @@ pub(super) fn undelete(words: &mut Words<'_, '_>, how: Undelete) -> Result<Strin
         ));
     }
     if words.eat("transaction") {
-        let id = words.number(help::UNDELETE_TRANSACTION, "the id of a transaction")?;
+        let id = words.number_up_to(
+            u64::MAX,
+            help::UNDELETE_TRANSACTION,
+            "the id of a transaction",
+        )?;
         let mode = words.mode(help::UNDELETE_TRANSACTION)?;
         words.end(help::UNDELETE_TRANSACTION)?;
         // A bare number has no cast to xid8, text has.

@@ -143,14 +143,27 @@ impl Words<'_, '_> {
 
     /// A whole number, a parameter, or a string that the server reads as one.
     pub(super) fn number(&mut self, form: &str, what: &str) -> Result<String, Refusal> {
+        self.number_up_to(i64::MAX.unsigned_abs(), form, what)
+    }
+
+    pub(super) fn number_up_to(
+        &mut self,
+        most: u64,
+        form: &str,
+        what: &str,
+    ) -> Result<String, Refusal> {
         let text = self.text(self.at..self.at + 1)?;
         let fits = match self.tokens.kind(self.at) {
-            Some(TokenKind::Number) => text.bytes().all(|byte| byte.is_ascii_digit()),
+            Some(TokenKind::Number) => {
+                // parse() takes a sign.
+                text.bytes().all(|byte| byte.is_ascii_digit())
+                    && text.parse::<u64>().is_ok_and(|number| number <= most)
+            }
             Some(TokenKind::Parameter | TokenKind::String) => true,
             _ => return Err(self.unexpected(form)),
         };
         if !fits {
-            let message = format!("\"{text}\" is not {what}");
+            let message = format!("\"{text}\" is not {what} from 0 to {most}");
             return Err(refusal::verb_syntax(message, form, self.offset()));
         }
         self.at += 1;
