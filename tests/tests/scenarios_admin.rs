@@ -180,7 +180,10 @@ fn the_veil_is_lifted_on_the_admin_port_alone() {
     let help = admin.run("HELP");
     assert_eq!(help, admin.run("SHOW HELP"));
     for verb in ["PREVIEW DELETE FROM", "PURGE ", "GUARD ", "EXPORT "] {
-        assert!(help.iter().any(|line| line.starts_with(verb)), "{verb} {help:?}");
+        assert!(
+            help.iter().any(|line| line.starts_with(verb)),
+            "{verb} {help:?}"
+        );
     }
 }
 

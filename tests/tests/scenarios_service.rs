@@ -502,6 +502,33 @@ fn http() {
 }
 
 #[test]
+fn a_keeper_that_may_not_log_in_is_not_ready() {
+    let cluster = Cluster::start();
+    let mut superuser = cluster.superuser("postgres");
+    superuser.run("CREATE ROLE own_keeper LOGIN SUPERUSER");
+    let url = format!(
+        "postgres://own_keeper@127.0.0.1:{}/postgres",
+        cluster.port()
+    );
+    let proxy = Proxy::with(cluster.port(), "*.*", &[("REPRIEVE__KEEPER__URL", &url)]);
+    superuser.run("ALTER ROLE own_keeper NOLOGIN");
+    eventually("it is told", || {
+        http_get(proxy.http(), "/readyz").is_some_and(|(status, why)| {
+            status == 503 && why.contains("keeper: ") && why.contains("own_keeper")
+        })
+    });
+    assert!(
+        proxy.log().contains("the keeper cannot log in any more"),
+        "{}",
+        proxy.log()
+    );
+    superuser.run("ALTER ROLE own_keeper LOGIN");
+    eventually("it is ready again", || {
+        http_status(proxy.http(), "/readyz") == Some(200)
+    });
+}
+
+#[test]
 fn gssenc_is_refused_and_the_session_goes_on() {
     // Not in the raw suite: PostgreSQL built with GSSAPI accepts it.
     let (proxy, _cluster) = serve();

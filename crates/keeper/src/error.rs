@@ -68,10 +68,7 @@ impl KeeperError {
             Self::Unreachable { .. } => {
                 "check that PostgreSQL runs, that host and port in keeper.url are right, and that pg_hba.conf and firewalls let this host in"
             }
-            Self::LoginRefused {
-                sqlstate: Some(sqlstate),
-                ..
-            } if sqlstate == "3D000" => {
+            Self::LoginRefused { .. } if self.is_no_such_database() => {
                 "there is no such database: name another one with --database or in keeper.url, or create it"
             }
             Self::LoginRefused { .. } => {
@@ -97,6 +94,11 @@ impl KeeperError {
             }
         };
         Some(text.to_owned())
+    }
+
+    /// True if the keeper was let in, but there is no database of that name.
+    pub fn is_no_such_database(&self) -> bool {
+        matches!(self, Self::LoginRefused { sqlstate: Some(sqlstate), .. } if sqlstate == "3D000")
     }
 
     /// True if the same call may succeed later without anybody doing anything.

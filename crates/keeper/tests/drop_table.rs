@@ -437,7 +437,9 @@ async fn views_rights_and_all_that_hangs_on_a_table_come_back() {
     assert_eq!(undelete_last(&database).await, "COMPLETE ");
     support::assert_same_lines(&before, &database.value(FINE).await);
     let bob = database.session_as("drop_bob").await;
-    bob.batch_execute("INSERT INTO t (v) VALUES (3)").await.unwrap();
+    bob.batch_execute("INSERT INTO t (v) VALUES (3)")
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -520,7 +522,10 @@ async fn a_name_that_is_taken_or_a_need_that_is_gone_comes_with_a_hint() {
         "table public.t cannot be made again: relation \"t_pkey\" already exists"
     );
     assert!(
-        error.hint().unwrap().contains("ALTER TABLE, INDEX or SEQUENCE ... RENAME TO"),
+        error
+            .hint()
+            .unwrap()
+            .contains("ALTER TABLE, INDEX or SEQUENCE ... RENAME TO"),
         "{error:?}"
     );
     database
@@ -543,7 +548,12 @@ async fn a_name_that_is_taken_or_a_need_that_is_gone_comes_with_a_hint() {
         error.message(),
         "table s.t cannot be made again: function s.f() does not exist"
     );
-    assert!(error.hint().unwrap().starts_with("DETAIL has the statement"));
+    assert!(
+        error
+            .hint()
+            .unwrap()
+            .starts_with("DETAIL has the statement")
+    );
 }
 
 /// The drop of a table that held nothing but deleted rows is a deletion of its time like any other.
@@ -561,8 +571,6 @@ async fn since_brings_back_a_table_that_held_only_tombstones() {
     database
         .run("SELECT reprieve.reconcile_v1(), reprieve.advance_v1()")
         .await;
-    database
-        .run("DELETE FROM bare; DROP TABLE bare")
-        .await;
+    database.run("DELETE FROM bare; DROP TABLE bare").await;
     assert_eq!(database.value(undelete).await, "COMPLETE 1");
 }

@@ -482,7 +482,10 @@ async fn the_most_special_guard_counts() {
         ("guard_v1('pg_class', max_rows => 1)", "55000"),
         ("guard_v1('c', max_share => 500)", "22023"),
         ("budget_v1('special_agent', 1, '0')", "22023"),
-        ("budget_v1('special_agent', 1, '1 h', max_tables => 0)", "22023"),
+        (
+            "budget_v1('special_agent', 1, '1 h', max_tables => 0)",
+            "22023",
+        ),
     ] {
         assert_eq!(
             failure(&db.session().await, &format!("SELECT reprieve.{call}"))

@@ -182,5 +182,8 @@ async fn whom_to_call_when_there_is_no_connection() {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("no_such_database"), "{error}");
-    assert!(error.hint().unwrap().contains("no such database"), "{error:?}");
+    assert!(
+        error.hint().unwrap().contains("no such database"),
+        "{error:?}"
+    );
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use keeper::{KeeperConfig, Sidecar, TableSettings};
+use keeper::{Keeper, KeeperConfig, Sidecar, TableSettings};
 use session::{CatalogState, Request};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -19,6 +19,11 @@ use crate::watcher;
 
 /// How long a session waits for its catalog before it is told that there is none.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// For a login that only shows that the keeper is let in.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Whoever asks for `/readyz` all the time does not make the keeper log in all the time.
+const PROBE_HOLDS: Duration = Duration::from_secs(5);
 
 /// Clients read it.
 const LEASE_OVER: &str = "the keeper's connection is lost for too long";
@@ -220,6 +225,8 @@ pub struct Databases {
     settings: watch::Sender<Option<Arc<KeeperSettings>>>,
     metrics: Arc<Metrics>,
     entries: Mutex<HashMap<String, Entry>>,
+    /// When the keeper logged in last only to see whether it can, and what came of it.
+    probed: tokio::sync::Mutex<Option<(Instant, Result<(), String>)>>,
     /// Where watchers run, and what waits for a clock.
     main: Handle,
 }
@@ -231,6 +238,7 @@ impl Databases {
             settings: watch::Sender::new(settings.map(Arc::new)),
             metrics,
             entries: Mutex::default(),
+            probed: tokio::sync::Mutex::default(),
             main: Handle::current(),
         })
     }
@@ -294,6 +302,36 @@ impl Databases {
             .collect()
     }
 
+    /// `Ok` if the keeper serves one of the databases that have clients or, where there are none, can log in to its own.
+    pub(crate) async fn readiness(&self) -> Result<(), String> {
+        let Some(settings) = self.settings.borrow().clone() else {
+            return Ok(());
+        };
+        let mut reasons = Vec::new();
+        for (name, state) in self.list() {
+            match state {
+                CatalogState::Ready(_) | CatalogState::NotInstalled => return Ok(()),
+                CatalogState::Unavailable(reason) => reasons.push(format!("{name}: {reason}")),
+                CatalogState::Loading => {}
+            }
+        }
+        if !reasons.is_empty() {
+            return Err(reasons.join("; "));
+        }
+        let mut probed = self.probed.lock().await;
+        if let Some((at, result)) = &*probed
+            && at.elapsed() < PROBE_HOLDS
+        {
+            return result.clone();
+        }
+        let result = probe(&settings.config).await;
+        if let (Some((_, Ok(()))), Err(reason)) = (&*probed, &result) {
+            tracing::warn!(reason, "the keeper cannot log in any more");
+        }
+        *probed = Some((Instant::now(), result.clone()));
+        result
+    }
+
     fn activate(self: &Arc<Self>, database: &Arc<Database>) {
         let mut entries = self.entries();
         database.users.send_modify(|users| *users += 1);
@@ -337,6 +375,19 @@ impl Databases {
             }
         }
         true
+    }
+}
+
+/// Logs in to the database of `keeper.url`, as the subcommands do. It need not exist: that is told only to who was let in.
+async fn probe(config: &KeeperConfig) -> Result<(), String> {
+    let database = config.database().or(config.user()).unwrap_or("postgres");
+    match timeout(PROBE_TIMEOUT, Keeper::connect(config, database)).await {
+        Ok(Err(error)) if !error.is_no_such_database() => Err(match error.hint() {
+            Some(hint) => format!("{error} ({hint})"),
+            None => error.to_string(),
+        }),
+        Ok(_) => Ok(()),
+        Err(_) => Err(format!("no answer within {PROBE_TIMEOUT:?}")),
     }
 }
 
@@ -424,6 +475,7 @@ mod tests {
         let databases = Databases::new(None, Arc::new(Metrics::new()));
         let handle = databases.handle("shop");
         assert!(matches!(handle.state(), CatalogState::NotInstalled));
+        assert_eq!(databases.readiness().await, Ok(()));
         handle.settle(Request::ReloadCatalog).await;
         assert_eq!(databases.list().len(), 1);
         drop(handle);
@@ -444,6 +496,8 @@ mod tests {
             monitor: None,
         };
         let databases = Databases::new(Some(settings), Arc::new(Metrics::new()));
+        let nobody_came = databases.readiness().await.unwrap_err();
+        assert!(nobody_came.contains("/nowhere/at/all"), "{nobody_came}");
         let handle = databases.handle("shop");
         assert!(matches!(handle.state(), CatalogState::Loading));
         handle.settle(Request::AwaitCatalog).await;
@@ -451,6 +505,8 @@ mod tests {
             panic!()
         };
         assert!(reason.contains("/nowhere/at/all"), "{reason}");
+        let refused = databases.readiness().await.unwrap_err();
+        assert!(refused.starts_with("shop: "), "{refused}");
         drop(handle);
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert!(databases.list().is_empty());

@@ -131,7 +131,12 @@ impl Proxy {
             .upstream
             .probe()
             .await
-            .map_err(|error| format!("PostgreSQL: {error}"))
+            .map_err(|error| format!("PostgreSQL: {error}"))?;
+        self.shared
+            .databases
+            .readiness()
+            .await
+            .map_err(|reason| format!("keeper: {reason}"))
     }
 
     /// Begins to drain; called again, stops at once.

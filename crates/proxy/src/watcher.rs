@@ -56,20 +56,14 @@ enum Over {
     },
 }
 
-/// `invalid_catalog_name`.
-const NO_SUCH_DATABASE: &str = "3D000";
-
 impl From<KeeperError> for Over {
     fn from(error: KeeperError) -> Self {
-        match &error {
-            KeeperError::LoginRefused {
-                sqlstate: Some(sqlstate),
-                ..
-            } if sqlstate == NO_SUCH_DATABASE => Self::NoDatabase,
-            _ => Self::Failed {
-                reason: error.to_string(),
-                hint: error.hint(),
-            },
+        if error.is_no_such_database() {
+            return Self::NoDatabase;
+        }
+        Self::Failed {
+            reason: error.to_string(),
+            hint: error.hint(),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use catalog::quote_literal;
 
-use crate::{Refusal, refusal};
 use crate::lex::TokenKind;
+use crate::{Refusal, refusal};
 
 use super::help;
 use super::words::Words;
