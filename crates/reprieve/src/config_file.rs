@@ -65,7 +65,9 @@ section! {
         /// Addresses of the admin port, written like `app`. Clients must be members of the role
         /// `reprieve_admin`. Not changed by a reload.
         admin: String = "127.0.0.1:6544".into(),
-        /// Address of `/metrics`, `/healthz` and `/readyz`; empty for none. Not changed by a reload.
+        /// Address of `/metrics`, `/healthz` (200 while the process runs) and `/readyz` (503 with the reason where clients would
+        /// be refused: PostgreSQL does not answer, the keeper cannot log in or has lost its lease); empty for none. Not changed
+        /// by a reload.
         http: String = "127.0.0.1:6545".into(),
         /// Clients of the app port at a time; one more reads 53300. Each has a connection of its
         /// own to PostgreSQL: keep it below `max_connections`.
@@ -333,7 +335,9 @@ impl Sources {
         }
         let merged = builder.build().map_err(|error| one_line(&error))?;
         merged.try_deserialize().map_err(|error| {
-            let text = one_line(&error);
+            // There is no key that may be negative.
+            let text = one_line(&error)
+                .replace("expected an integer", "expected a whole number, 0 or more");
             let place = self.place_of_unknown(&text).unwrap_or_default();
             format!("{text}{place} (keys and values: docs/config.md)")
         })
@@ -379,8 +383,9 @@ pub fn manual() -> String {
          Values come from, weakest first: the defaults below; `reprieve.toml` in the working directory or the file\n\
          named by `--config`; the environment, `REPRIEVE__SECTION__KEY` (as in `REPRIEVE__LISTEN__APP`); flags,\n\
          `--set section.key=value`. Unknown keys are errors. `reprieve check-config` reads everything and says what is\n\
-         wrong. SIGHUP reads everything again: what can change does, for clients that come from then on; if anything\n\
-         is wrong, the old configuration stays and the log says why.\n",
+         wrong, a line each; what cannot be read at all (an unknown key, a word for a number) comes by itself. SIGHUP reads\n\
+         everything again: what can change does, for clients that come from then on; if anything is wrong, the old\n\
+         configuration stays and the log says why.\n",
     );
     let sections: [(&str, &str, Vec<Key>); 11] = [
         ("listen", Listen::title(), Listen::keys()),
@@ -499,6 +504,9 @@ mod tests {
             }
             assert!(!error.contains('\n'), "{error:?}");
         }
+        let negative = environment(&[("REPRIEVE__LIMITS__THREADS", "-1")]);
+        let error = Sources::default().read_with(negative).unwrap_err();
+        assert!(error.contains("0 or more"), "{error}");
         let bad = environment(&[("REPRIEVE__KEEPER__AUTO_INSTALL", "perhaps")]);
         let error = Sources::default().read_with(bad).unwrap_err();
         assert!(

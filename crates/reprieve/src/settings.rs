@@ -1,5 +1,7 @@
 //! The configuration, checked: raw text becomes types, once.
 
+use std::cell::RefCell;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,7 +46,7 @@ pub struct LogConfig {
     pub literals: bool,
 }
 
-/// One line: key, value, where it was written, what is wrong with it.
+/// For each mistake a line: key, value, where it was written, what is wrong with it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
@@ -65,46 +67,45 @@ impl Config {
         Self::check(&raw, sources)
     }
 
+    /// Everything that is wrong, a line each.
     fn check(raw: &Raw, sources: &Sources) -> Result<Self, ConfigError> {
-        let blame = Blame { sources };
-        let app = addresses(&raw.listen.app)
-            .map_err(|reason| blame.key("listen.app", &raw.listen.app, &reason))?;
-        let admin = addresses(&raw.listen.admin)
-            .map_err(|reason| blame.key("listen.admin", &raw.listen.admin, &reason))?;
-        if app.is_empty() {
-            let reason = "at least one address is needed, as 127.0.0.1:6543";
-            return Err(blame.key("listen.app", &raw.listen.app, reason));
+        let blame = Blame {
+            sources,
+            found: RefCell::default(),
+        };
+        let listen = blame.note(listen(raw, &blame));
+        let upstream = blame.note(upstream(raw, &blame));
+        let client_tls = blame.note(client_tls(raw, &blame));
+        let limits = limits(raw, &blame);
+        let keeper = blame.note(keeper(raw, &blame));
+        let lease = blame.note(lease(raw, &blame));
+        let tables = tables(raw, &blame);
+        let monitor = monitor(raw, &blame);
+        let log = log(raw, &blame);
+        let found = blame.found.into_inner();
+        let (Some((app, admin, http)), Some(upstream), Some(client_tls), Some(keeper), Some(lease)) =
+            (listen, upstream, client_tls, keeper, lease)
+        else {
+            return Err(ConfigError(found.join("\n")));
+        };
+        if !found.is_empty() {
+            return Err(ConfigError(found.join("\n")));
         }
         Ok(Self {
             app,
             admin,
-            http: Some(raw.listen.http.trim().to_owned()).filter(|http| !http.is_empty()),
+            http,
             settings: Settings {
-                upstream: upstream(raw, &blame)?,
-                client_tls: client_tls(raw, &blame)?,
-                limits: limits(raw, &blame)?,
+                upstream,
+                client_tls,
+                limits,
             },
-            keeper: keeper(raw, &blame)?,
+            keeper,
             auto_install: raw.keeper.auto_install,
-            lease: lease(raw, &blame)?,
-            tables: TableSettings {
-                enable: raw.tables.enable.0.clone(),
-                exclude: raw.tables.exclude.0.clone(),
-                bin: raw.tables.bin.0.clone(),
-                mark: raw.tables.mark.0.clone(),
-                on_drop: OnDrop::parse(&raw.tables.on_drop).ok_or_else(|| {
-                    let reason = "it is keep, refuse or allow";
-                    blame.key("tables.on_drop", &raw.tables.on_drop, reason)
-                })?,
-                guards: guards(raw, &blame)?,
-                mask_literals: match raw.ledger.literals.as_str() {
-                    "mask" => true,
-                    "keep" => false,
-                    other => return Err(blame.key("ledger.literals", other, "it is keep or mask")),
-                },
-            },
-            monitor: monitor(raw, &blame)?,
-            log: log(raw, &blame)?,
+            lease,
+            tables,
+            monitor,
+            log,
             plan_cache_bytes: raw.limits.plan_cache_bytes,
             threads: threads(raw.limits.threads),
         })
@@ -133,30 +134,69 @@ impl Config {
     }
 }
 
-fn guards(raw: &Raw, blame: &Blame<'_>) -> Result<GuardSettings, ConfigError> {
-    let refuse = |key: &str, word: &str| match word {
-        "refuse" => Ok(true),
-        "allow" => Ok(false),
-        _ => Err(blame.key(key, word, "it is refuse or allow")),
-    };
-    if raw.guards.max_share == 0 {
-        return Err(blame.key("guards.max_share", "0", "it is a percentage, 1 to 100"));
+fn tables(raw: &Raw, blame: &Blame<'_>) -> TableSettings {
+    let on_drop = OnDrop::parse(&raw.tables.on_drop).ok_or_else(|| {
+        let reason = "it is keep, refuse or allow";
+        blame.key("tables.on_drop", &raw.tables.on_drop, reason)
+    });
+    TableSettings {
+        enable: raw.tables.enable.0.clone(),
+        exclude: raw.tables.exclude.0.clone(),
+        bin: raw.tables.bin.0.clone(),
+        mark: raw.tables.mark.0.clone(),
+        on_drop: blame.note(on_drop).unwrap_or_default(),
+        guards: guards(raw, blame),
+        mask_literals: blame.one_of(
+            "ledger.literals",
+            &raw.ledger.literals,
+            &[("keep", false), ("mask", true)],
+        ),
     }
-    Ok(GuardSettings {
-        max_rows: Some(raw.guards.max_rows).filter(|rows| *rows > 0),
-        max_share: Some(raw.guards.max_share).filter(|share| *share < 100),
-        refuse_no_where: refuse("guards.no_where", &raw.guards.no_where)?,
-        refuse_truncate: refuse("guards.truncate", &raw.guards.truncate)?,
-        refuse_drop: refuse("guards.drop", &raw.guards.drop)?,
-    })
 }
 
-/// Says where a value was written.
+fn guards(raw: &Raw, blame: &Blame<'_>) -> GuardSettings {
+    let refuse = |key, word| blame.one_of(key, word, &[("allow", false), ("refuse", true)]);
+    blame.range("guards.max_share", raw.guards.max_share, 1..=100);
+    GuardSettings {
+        max_rows: Some(raw.guards.max_rows).filter(|rows| *rows > 0),
+        max_share: Some(raw.guards.max_share).filter(|share| *share < 100),
+        refuse_no_where: refuse("guards.no_where", &raw.guards.no_where),
+        refuse_truncate: refuse("guards.truncate", &raw.guards.truncate),
+        refuse_drop: refuse("guards.drop", &raw.guards.drop),
+    }
+}
+
+/// Says where a value was written, and keeps what is wrong.
 struct Blame<'a> {
     sources: &'a Sources,
+    found: RefCell<Vec<String>>,
 }
 
 impl Blame<'_> {
+    fn note<T>(&self, checked: Result<T, ConfigError>) -> Option<T> {
+        checked
+            .map_err(|ConfigError(line)| self.found.borrow_mut().push(line))
+            .ok()
+    }
+
+    fn range(&self, key: &str, value: u64, range: RangeInclusive<u64>) {
+        if !range.contains(&value) {
+            let reason = format!("from {} to {} are possible", range.start(), range.end());
+            self.note::<()>(Err(self.key(key, &value.to_string(), &reason)));
+        }
+    }
+
+    /// What one of the words stands for; its default if it is none.
+    fn one_of<T: Copy + Default>(&self, key: &str, word: &str, words: &[(&str, T)]) -> T {
+        if let Some((_, meaning)) = words.iter().find(|(known, _)| *known == word) {
+            return *meaning;
+        }
+        let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        let reason = format!("expected {}", known.join(" or "));
+        self.note::<()>(Err(self.key(key, word, &reason)));
+        T::default()
+    }
+
     fn key(&self, key: &str, value: &str, reason: &str) -> ConfigError {
         ConfigError(format!(
             "{key} = {value:?} ({}): {reason}",
@@ -195,6 +235,45 @@ fn addresses(text: &str) -> Result<Vec<ListenAddress>, String> {
         .filter(|item| !item.is_empty())
         .map(str::parse)
         .collect()
+}
+
+type Listening = (Vec<ListenAddress>, Vec<ListenAddress>, Option<String>);
+
+fn listen(raw: &Raw, blame: &Blame<'_>) -> Result<Listening, ConfigError> {
+    let wrong = |key, text: &str, reason: String| blame.key(key, text, &reason);
+    let app = addresses(&raw.listen.app)
+        .map_err(|reason| wrong("listen.app", &raw.listen.app, reason))?;
+    if app.is_empty() {
+        let reason = "at least one address is needed, as 127.0.0.1:6543".to_owned();
+        return Err(wrong("listen.app", &raw.listen.app, reason));
+    }
+    let admin = addresses(&raw.listen.admin)
+        .map_err(|reason| wrong("listen.admin", &raw.listen.admin, reason))?;
+    let http = raw.listen.http.trim();
+    let http_address = match http.parse() {
+        Ok(address @ ListenAddress::Tcp(_)) => Some(address),
+        _ if http.is_empty() => None,
+        _ => {
+            let reason = "it is host:port, as 127.0.0.1:6545, or empty".to_owned();
+            return Err(wrong("listen.http", http, reason));
+        }
+    };
+    // Port 0 is another one each time; of a directory each port has its own socket.
+    let clashes = |address: &ListenAddress, others: &[ListenAddress]| match address {
+        ListenAddress::Tcp(text) => !text.ends_with(":0") && others.contains(address),
+        ListenAddress::Unix(_) => false,
+    };
+    if let Some(address) = admin.iter().find(|address| clashes(address, &app)) {
+        let reason = format!("{address} is an address of listen.app already");
+        return Err(wrong("listen.admin", &raw.listen.admin, reason));
+    }
+    if let Some(address) = &http_address
+        && (clashes(address, &app) || clashes(address, &admin))
+    {
+        let reason = "it is an address of listen.app or listen.admin already".to_owned();
+        return Err(wrong("listen.http", http, reason));
+    }
+    Ok((app, admin, http_address.map(|_| http.to_owned())))
 }
 
 fn upstream(raw: &Raw, blame: &Blame<'_>) -> Result<Upstream, ConfigError> {
@@ -244,19 +323,24 @@ fn client_tls(raw: &Raw, blame: &Blame<'_>) -> Result<ClientTls, ConfigError> {
         .map_err(|error| blame.key("tls.cert_file", &raw.tls.cert_file, &error.to_string()))
 }
 
-fn limits(raw: &Raw, blame: &Blame<'_>) -> Result<Limits, ConfigError> {
-    if raw.listen.max_clients == 0 {
-        return Err(blame.key("listen.max_clients", "0", "at least 1 is needed"));
+fn limits(raw: &Raw, blame: &Blame<'_>) -> Limits {
+    for (key, is_none) in [
+        ("listen.max_clients", raw.listen.max_clients == 0),
+        (
+            "limits.login_timeout_seconds",
+            raw.limits.login_timeout_seconds == 0,
+        ),
+    ] {
+        if is_none {
+            blame.note::<()>(Err(blame.key(key, "0", "at least 1 is needed")));
+        }
     }
-    if raw.limits.login_timeout_seconds == 0 {
-        return Err(blame.key("limits.login_timeout_seconds", "0", "at least 1 is needed"));
-    }
-    Ok(Limits {
+    Limits {
         max_clients: raw.listen.max_clients,
         max_admin_clients: raw.limits.max_admin_clients,
         login_timeout: Duration::from_secs(raw.limits.login_timeout_seconds),
         drain_timeout: Duration::from_secs(raw.limits.drain_timeout_seconds),
-    })
+    }
 }
 
 fn lease(raw: &Raw, blame: &Blame<'_>) -> Result<Duration, ConfigError> {
@@ -290,7 +374,7 @@ fn keeper(raw: &Raw, blame: &Blame<'_>) -> Result<Option<KeeperConfig>, ConfigEr
     }
 }
 
-fn monitor(raw: &Raw, blame: &Blame<'_>) -> Result<Option<MonitorSettings>, ConfigError> {
+fn monitor(raw: &Raw, blame: &Blame<'_>) -> Option<MonitorSettings> {
     let monitor = &raw.monitor;
     for (key, percent) in [
         ("monitor.loss_percent", monitor.loss_percent),
@@ -298,7 +382,7 @@ fn monitor(raw: &Raw, blame: &Blame<'_>) -> Result<Option<MonitorSettings>, Conf
     ] {
         if !(0.001..=100.0).contains(&percent) {
             let reason = "from 0.001 to 100 are possible";
-            return Err(blame.key(key, &percent.to_string(), reason));
+            blame.note::<()>(Err(blame.key(key, &percent.to_string(), reason)));
         }
     }
     for (key, value, range) in [
@@ -324,12 +408,9 @@ fn monitor(raw: &Raw, blame: &Blame<'_>) -> Result<Option<MonitorSettings>, Conf
             1..=300,
         ),
     ] {
-        if !range.contains(&value) {
-            let reason = format!("from {} to {} are possible", range.start(), range.end());
-            return Err(blame.key(key, &value.to_string(), &reason));
-        }
+        blame.range(key, value, range);
     }
-    let webhook = webhook(raw, blame)?;
+    let webhook = blame.note(webhook(raw, blame)).flatten();
     let limits = MonitorLimits {
         interval_seconds: monitor.interval_seconds,
         loss_percent: monitor.loss_percent,
@@ -338,12 +419,12 @@ fn monitor(raw: &Raw, blame: &Blame<'_>) -> Result<Option<MonitorSettings>, Conf
         tombstone_percent: monitor.tombstone_percent,
         rehearsal_days: monitor.rehearsal_days,
     };
-    Ok(Some(MonitorSettings {
+    Some(MonitorSettings {
         limits,
         series_max: monitor.series_max,
         webhook,
     })
-    .filter(|_| monitor.interval_seconds > 0))
+    .filter(|_| monitor.interval_seconds > 0)
 }
 
 fn webhook(raw: &Raw, blame: &Blame<'_>) -> Result<Option<Webhook>, ConfigError> {
@@ -372,20 +453,39 @@ fn webhook(raw: &Raw, blame: &Blame<'_>) -> Result<Option<Webhook>, ConfigError>
         .map_err(|reason| blame.secret("webhook.url", &reason))
 }
 
-fn log(raw: &Raw, blame: &Blame<'_>) -> Result<LogConfig, ConfigError> {
-    let json = match raw.log.format.as_str() {
-        "text" => false,
-        "json" => true,
-        other => return Err(blame.key("log.format", other, "expected text or json")),
-    };
-    if let Err(error) = raw.log.level.parse::<tracing_subscriber::EnvFilter>() {
-        return Err(blame.key("log.level", &raw.log.level, &error.to_string()));
+fn log(raw: &Raw, blame: &Blame<'_>) -> LogConfig {
+    let level = &raw.log.level;
+    if let Err(reason) = directives(level) {
+        blame.note::<()>(Err(blame.key("log.level", level, &reason)));
     }
-    Ok(LogConfig {
-        level: raw.log.level.clone(),
-        json,
+    LogConfig {
+        level: level.clone(),
+        json: blame.one_of(
+            "log.format",
+            &raw.log.format,
+            &[("text", false), ("json", true)],
+        ),
         literals: raw.log.literals,
-    })
+    }
+}
+
+/// A word by itself is a level: `EnvFilter` takes any other one for a target, and logs nothing else then.
+fn directives(level: &str) -> Result<(), String> {
+    level
+        .parse::<tracing_subscriber::EnvFilter>()
+        .map_err(|error| error.to_string())?;
+    let words = level
+        .split(',')
+        .map(str::trim)
+        .filter(|word| !word.contains(['=', '[']));
+    for word in words {
+        if word.parse::<tracing::level_filters::LevelFilter>().is_err() {
+            return Err(format!(
+                "{word:?} is none of error, warn, info, debug, trace and off"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Unique among running processes.
@@ -486,6 +586,27 @@ mod tests {
                 |raw| raw.log.level = "info,=".into(),
                 ["log.level", "info,="],
             ),
+            (|raw| raw.log.level = "waring".into(), ["log.level", "warn"]),
+            (
+                |raw| raw.log.level = "info, proxi".into(),
+                ["log.level", "\"proxi\""],
+            ),
+            (
+                |raw| raw.listen.admin.clone_from(&raw.listen.app),
+                ["listen.admin", "listen.app already"],
+            ),
+            (
+                |raw| raw.listen.http.clone_from(&raw.listen.admin),
+                ["listen.http", "listen.admin already"],
+            ),
+            (
+                |raw| raw.listen.http = "foo".into(),
+                ["listen.http", "127.0.0.1:6545"],
+            ),
+            (
+                |raw| raw.guards.max_share = 500,
+                ["guards.max_share", "from 1 to 100"],
+            ),
         ];
         for (change, words) in cases {
             let error = check(change).err().unwrap().to_string();
@@ -494,6 +615,55 @@ mod tests {
             }
             assert!(!error.contains('\n'));
         }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_named_and_what_is_right_is_not() {
+        let error = check(|raw| {
+            raw.listen.http = "foo".into();
+            raw.listen.max_clients = 0;
+            raw.guards.max_share = 0;
+            raw.guards.drop = "no".into();
+            raw.monitor.loss_percent = 0.0;
+            raw.webhook.severity = "bad".into();
+            raw.ledger.literals = "hide".into();
+            raw.log.format = "xml".into();
+            raw.keeper.url.clear();
+        });
+        let error = error.err().unwrap().to_string();
+        let keys: Vec<&str> = error
+            .lines()
+            .filter_map(|line| line.split(' ').next())
+            .collect();
+        assert_eq!(
+            keys,
+            [
+                "listen.http",
+                "listen.max_clients",
+                "keeper.url",
+                "guards.max_share",
+                "guards.drop",
+                "ledger.literals",
+                "monitor.loss_percent",
+                "webhook.severity",
+                "log.format"
+            ]
+        );
+        for level in [
+            "info",
+            "warn,proxy=debug",
+            "OFF",
+            "keeper=trace",
+            "debug,[span]=info",
+        ] {
+            assert!(check(|raw| raw.log.level = level.into()).is_ok(), "{level}");
+        }
+        let both = check(|raw| {
+            raw.listen.app = "127.0.0.1:0,unix:/run".into();
+            raw.listen.admin = "127.0.0.1:0,unix:/run".into();
+            raw.listen.http.clear();
+        });
+        assert!(both.is_ok());
     }
 
     #[test]
