@@ -207,7 +207,9 @@ BEGIN
     RETURN QUERY SELECT 60 + r.step, 'right on sequence ' || reprieve.qualified(s.oid), r.sql, false, NULL
     FROM pg_class s, reprieve.rights_sql(s.relacl, s.relowner, 'SEQUENCE ' || reprieve.qualified(s.oid)) AS r WHERE s.oid = ANY (sequences);
     RETURN QUERY SELECT 62, 'replica identity', format('ALTER TABLE %s REPLICA IDENTITY %s', target, CASE c.relreplident WHEN 'f' THEN 'FULL' WHEN 'n' THEN 'NOTHING'
-            ELSE (SELECT format('USING INDEX %I', x.relname) FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = $1 AND i.indisreplident) END), false, NULL
+            -- As it is when its index was dropped.
+            ELSE coalesce((SELECT format('USING INDEX %I', x.relname) FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+                           WHERE i.indrelid = $1 AND i.indisreplident), 'NOTHING') END), false, NULL
     WHERE c.relreplident <> 'd';
     RETURN QUERY SELECT 80, format('constraint %I of %s', x.conname, reprieve.qualified(x.conrelid)),
                         format('ALTER TABLE %s ADD CONSTRAINT %I %s', reprieve.qualified(x.conrelid), x.conname, pg_get_constraintdef(x.oid)), false, NULL
@@ -569,26 +571,32 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     part record;
     note text;
-    done text[] := '{}';
     there text[] := '{}';
     missing text[];
+    again text[];
     failed text[];
     notes text[];
-    goes_on boolean := true;
+    made boolean;
 BEGIN
-    WHILE goes_on LOOP
-        goes_on := false;
-        missing := '{}';
+    LOOP
+        again := failed;
         failed := '{}';
+        missing := '{}';
         notes := '{}';
-        FOR part IN SELECT d.label, p.* FROM reprieve.dropped d JOIN reprieve.dropped_parts p USING (relid)
-                    WHERE d.deletion_id = ANY (ids) AND d.restored_at IS NULL AND (p.stage >= 60) = behind ORDER BY p.stage, d.relid LOOP
-            -- Tables of one statement share schemas, types, foreign keys and views.
-            CONTINUE WHEN part.sql = ANY (done || failed) OR part.thing = ANY (there || missing);
+        made := false;
+        -- Tables of one statement share schemas, types, foreign keys and views.
+        FOR part IN SELECT * FROM (
+                        SELECT DISTINCT ON (p.sql) d.label, p.* FROM reprieve.dropped d JOIN reprieve.dropped_parts p USING (relid)
+                        WHERE d.deletion_id = ANY (ids) AND d.restored_at IS NULL AND (p.stage >= 60) = behind ORDER BY p.sql, p.stage, p.relid) AS p
+                    WHERE again IS NULL OR p.sql = ANY (again) ORDER BY p.stage, p.relid LOOP
+            CONTINUE WHEN part.thing = ANY (there);
+            IF part.thing = ANY (missing) THEN
+                failed := failed || part.sql;
+                CONTINUE;
+            END IF;
             note := reprieve.make_part(part.label, part.what, part.sql, part.needed, part.thing);
             IF note IS NULL THEN
-                done := done || part.sql;
-                goes_on := true;
+                made := true;
             ELSIF note = '' THEN
                 there := there || part.thing;
             ELSE
@@ -599,7 +607,7 @@ BEGIN
                 END IF;
             END IF;
         END LOOP;
-        goes_on := goes_on AND cardinality(notes) > 0;
+        EXIT WHEN failed = '{}' OR NOT made;
     END LOOP;
     RETURN array_to_string(notes || ARRAY(SELECT format('%s is there already, and stays as it is', t) FROM unnest(there) AS t WHERE t LIKE 'view %'), '; ');
 END $$;
@@ -621,7 +629,7 @@ EXCEPTION WHEN OTHERS THEN
         RAISE EXCEPTION 'table % cannot be made again: %', label, SQLERRM USING ERRCODE = SQLSTATE, DETAIL = sql,
             HINT = CASE WHEN SQLSTATE IN ('42P07', '42710') THEN
                 'Something else bears that name by now. Rename it (ALTER TABLE, INDEX or SEQUENCE ... RENAME TO) or drop it, then undelete again: the rows stay in the bin until then.'
-            ELSE 'DETAIL has the statement that failed. Make what it needs (as a type, function, extension or parent table), then undelete again.' END;
+            ELSE 'DETAIL has the statement that failed. Make what it needs (as a role, type, function, extension or parent table), then undelete again.' END;
     END IF;
     RETURN format('%s of %s was not made again: %s', what, label, SQLERRM);
 END $$;

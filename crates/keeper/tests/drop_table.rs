@@ -573,4 +573,8 @@ async fn since_brings_back_a_table_that_held_only_tombstones() {
         .await;
     database.run("DELETE FROM bare; DROP TABLE bare").await;
     assert_eq!(database.value(undelete).await, "COMPLETE 1");
+    let findings = database
+        .value("SELECT coalesce(string_agg(finding || detail, '; '), '') FROM reprieve.check_v1()")
+        .await;
+    assert_eq!(findings, "");
 }
