@@ -1,6 +1,6 @@
 //! Things die, move and refuse: the proxy between them.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
@@ -522,6 +522,32 @@ fn a_keeper_that_may_not_log_in_is_not_ready() {
         "{}",
         proxy.log()
     );
+    // One that starts now says so before anybody comes.
+    let mut late = Command::new(tests::proxy::binary());
+    late.arg("serve").env("REPRIEVE__KEEPER__URL", &url);
+    for (key, value) in [
+        ("REPRIEVE__LISTEN__APP", "127.0.0.1:0".to_owned()),
+        ("REPRIEVE__LISTEN__ADMIN", "127.0.0.1:0".to_owned()),
+        ("REPRIEVE__LISTEN__HTTP", String::new()),
+        (
+            "REPRIEVE__UPSTREAM__URL",
+            format!("postgres://127.0.0.1:{}", cluster.port()),
+        ),
+    ] {
+        late.env(key, value);
+    }
+    let mut late = late
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let log = std::io::BufReader::new(late.stderr.take().expect("piped"));
+    let told = log
+        .lines()
+        .map_while(Result::ok)
+        .find(|line| line.contains("not ready yet"));
+    late.kill().expect("it runs");
+    late.wait().expect("it ends");
+    assert!(told.is_some_and(|line| line.contains("own_keeper")));
     superuser.run("ALTER ROLE own_keeper LOGIN");
     eventually("it is ready again", || {
         http_status(proxy.http(), "/readyz") == Some(200)

@@ -117,9 +117,13 @@ pub async fn serve(sources: &Sources) -> Result<ExitCode, String> {
     if config.keeper.is_none() {
         tracing::warn!("keeper.url is \"none\": nothing is hidden and nothing is kept");
     }
-    if let Err(reason) = server.proxy.readiness().await {
-        tracing::warn!(reason, "not ready yet");
-    }
+    // Beside serving: a server that does not answer is waited for.
+    let proxy = server.proxy.clone();
+    tokio::spawn(async move {
+        if let Err(reason) = proxy.readiness().await {
+            tracing::warn!(reason, "not ready yet");
+        }
+    });
     let failed = |error: std::io::Error| format!("signals: {error}");
     let mut ends = Ends {
         terminate: signal(SignalKind::terminate()).map_err(failed)?,

@@ -298,10 +298,7 @@ fn help_names_every_verb() {
         let word = first.to_ascii_uppercase();
         let is_told = |form: &&str| form.split([' ', '|']).any(|part| part == word);
         // EXPLAIN DELETION stands beside PREVIEW.
-        assert!(
-            *first == "explain" || forms.iter().any(|form| is_told(&form)),
-            "{word}"
-        );
+        assert!(*first == "explain" || forms.iter().any(is_told), "{word}");
     }
 }
 
