@@ -203,7 +203,8 @@ BEGIN
                   WHERE d.statement_at >= since AND (until IS NULL OR d.statement_at < until)
                     AND (by_role IS NULL OR by_role IN (d.role_name, d.session_role))
                     AND EXISTS (SELECT FROM reprieve.deletion_tables t WHERE t.deletion_id = d.id AND t.restored < t.rows
-                                UNION ALL SELECT FROM reprieve.relinks r WHERE r.deletion_id = d.id) ORDER BY d.id);
+                                UNION ALL SELECT FROM reprieve.relinks r WHERE r.deletion_id = d.id
+                                UNION ALL SELECT FROM reprieve.dropped o WHERE o.deletion_id = d.id AND o.restored_at IS NULL) ORDER BY d.id);
     RETURN QUERY SELECT * FROM reprieve.undelete_and_back(concat_ws(' ', 'since', since::text, 'until ' || until::text, 'by ' || by_role), mode, ids,
                                                           NULL, NULL, NULL, NULL, rehearse, most);
 END $$;

@@ -110,6 +110,7 @@ section! {
     Keeper {
         /// `postgres://role:password@host:port/database?sslmode=...` of the role that owns the
         /// keeper; the database is for the subcommands, `serve` uses the one of each client.
+        /// It writes: where `upstream.url` leads to a standby, this one leads to its primary.
         /// `none`: relay everything as it is, hide and keep nothing; only for databases in which
         /// Reprieve was never installed.
         url: String = String::new(),
