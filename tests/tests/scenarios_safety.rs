@@ -468,7 +468,7 @@ impl Work {
         );
         // Every other row that goes came in this run.
         let goes = match self.live.iter().next_back() {
-            Some(&newest) if done % 2 == 0 => newest,
+            Some(&newest) if done.is_multiple_of(2) => newest,
             _ => goes,
         };
         app.run(&format!(

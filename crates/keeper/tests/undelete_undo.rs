@@ -306,7 +306,7 @@ async fn what_was_replaced_is_named() {
     db.run("INSERT INTO t VALUES (1, 'new')").await;
     let replaced = verdict(&db, &format!("undelete_deletion_v1({deletion}, 'replace')")).await;
     assert!(replaced.starts_with("COMPLETE"), "{replaced}");
-    let newest = undelete_support::last(&db).await;
+    let newest = last(&db).await;
     let told = db
         .rows(&format!(
             "SELECT verdict, detail FROM reprieve.undo_undelete_of_v1({deletion}) WHERE table_name = '(all)'"
