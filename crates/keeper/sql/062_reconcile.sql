@@ -104,10 +104,11 @@ BEGIN
                 UPDATE reprieve.tables t SET signature = NULL WHERE t.relid = item.relid AND t.signature IS NOT NULL;
             END IF;
         EXCEPTION WHEN OTHERS THEN
-            -- What the schema change made would see deleted rows. Somebody who works with the table is waited for: D21.
+            -- What the schema change made would see deleted rows. Somebody who works with the table is waited for: D21. A publication only sends
+            -- marks: D24.
             IF SQLSTATE <> '55P03' AND current_setting('reprieve.refuses', true) = '1' AND EXISTS (
                    SELECT FROM reprieve.tables t, LATERAL reprieve.decide(t.relid, t.requested) AS d
-                   WHERE t.relid = item.relid AND t.mode = 'mark' AND d.mode = 'bin') THEN
+                   WHERE t.relid = item.relid AND t.mode = 'mark' AND d.mode = 'bin' AND d.reason !~ '^it is a member of the publication [^;]*$') THEN
                 RAISE;
             END IF;
             GET STACKED DIAGNOSTICS trouble = MESSAGE_TEXT;

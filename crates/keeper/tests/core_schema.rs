@@ -512,3 +512,42 @@ async fn row_security_that_holds_for_the_keeper_too() {
         .await;
     assert!(mode(&database, "p").await.starts_with("bin|"));
 }
+
+/// D24: what would end the marking of a table that a materialized view reads fails, but for a publication.
+#[tokio::test]
+async fn a_materialized_view_keeps_its_table_marked() {
+    let database = installed("core_matview").await;
+    database
+        .run(
+            "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'x'); SELECT reprieve.enable_v1('t');
+             CREATE MATERIALIZED VIEW m AS SELECT id FROM t WHERE t.deleted_at IS NULL",
+        )
+        .await;
+    let session = database.session().await;
+    for refused in [
+        "CREATE FUNCTION f() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM t'",
+        "CREATE RULE r AS ON DELETE TO t DO ALSO NOTHING",
+        "ALTER TABLE t ENABLE ROW LEVEL SECURITY",
+    ] {
+        let error = session.batch_execute(refused).await.unwrap_err();
+        let error = error.as_db_error().unwrap();
+        assert_eq!(
+            (error.code().code(), error.message()),
+            (
+                "0A000",
+                "view public.m hides deleted rows of table public.t"
+            ),
+            "{refused}"
+        );
+    }
+    session
+        .batch_execute("CREATE PUBLICATION everything FOR ALL TABLES")
+        .await
+        .unwrap();
+    assert_eq!(mode(&database, "t").await, "mark|marking is exact here");
+    session
+        .batch_execute("DROP MATERIALIZED VIEW m; CREATE FUNCTION f() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM t'")
+        .await
+        .unwrap();
+    assert!(mode(&database, "t").await.starts_with("bin|"));
+}
