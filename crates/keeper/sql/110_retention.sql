@@ -33,12 +33,46 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     FROM (SELECT pg_current_xact_id()::text::bigint * 1000000 AS base) AS b RETURNING id
 $$;
 
+-- The table and what it is a partition of.
+CREATE OR REPLACE FUNCTION reprieve.lineage_of(relid oid) RETURNS oid[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce((SELECT array_agg(a.relid::oid) FROM pg_class c, pg_partition_ancestors(c.oid) AS a(relid)
+                      WHERE c.oid = $1 AND (c.relispartition OR c.relkind = 'p')), ARRAY[$1])
+$$;
+
+-- Where retention and holds are told apart in a table: its partitions, if one of these tables is among them, or else the table itself.
+CREATE OR REPLACE FUNCTION reprieve.parts_of(relid oid, special oid[]) RETURNS oid[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN m.members && array_remove(special, $1)
+                THEN ARRAY(SELECT c.oid FROM pg_class c WHERE c.oid = ANY (m.members) AND c.relkind <> 'p') ELSE ARRAY[$1] END
+    FROM reprieve.members_of($1) AS m(members)
+$$;
+
+-- The condition that a row `alias` of the graveyard lies in one of these tables, or would if it came back: of a row that was deleted through
+-- the root of a partition tree the graveyard does not know more than its values.
+CREATE OR REPLACE FUNCTION reprieve.lies_in_sql(alias text, relids oid[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+    SELECT format('(%s)', coalesce(string_agg(
+        format('%s.relid = ANY (%L::oid[])', alias, reprieve.members_of(r))
+        || coalesce(format(' OR %s.relid = ANY (%L::oid[]) AND (SELECT %s FROM (SELECT %s) AS x)', alias, array_remove(reprieve.lineage_of(r), r),
+                           pg_get_partition_constraintdef(r),
+                           (SELECT string_agg(format('%s AS %I', reprieve.grave_column(alias, r, a.attname, NULL), a.attname), ', ')
+                              FROM pg_attribute a WHERE a.attrelid = r AND a.attnum > 0 AND NOT a.attisdropped)), ''), ' OR '), 'false'))
+    FROM unnest(relids) AS r
+$$;
+
+-- The table that RETAIN named for the rows of this one: itself, or the nearest that it is a partition of.
+CREATE OR REPLACE FUNCTION reprieve.retained_by(relid oid) RETURNS oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT r.relid FROM reprieve.lineage_of($1) AS l(lineage) JOIN reprieve.retention r ON r.relid = ANY (l.lineage)
+    ORDER BY array_position(l.lineage, r.relid) LIMIT 1
+$$;
+
 -- How long rows of a table are kept; NULL: for ever.
 CREATE OR REPLACE FUNCTION reprieve.keeps(relid oid) RETURNS interval
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT CASE WHEN r.relid IS NOT NULL THEN r.keep ELSE coalesce(reprieve.setting('retention.default'), '90 days')::interval END
-    FROM (SELECT 1) AS one LEFT JOIN LATERAL (
-        SELECT x.* FROM reprieve.retention x WHERE x.relid IN ($1, reprieve.root_of($1)) ORDER BY x.relid = $1 DESC LIMIT 1) AS r ON true
+    FROM reprieve.retained_by($1) AS b(relid) LEFT JOIN reprieve.retention r ON r.relid = b.relid
 $$;
 
 -- Rows of a table deleted before this time may go. `before`, where it is given, stands for what is kept, but not for what is kept for
@@ -53,7 +87,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION reprieve.is_held(relid oid) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM reprieve.holds h WHERE h.relid IN ($1, reprieve.root_of($1)))
+    SELECT EXISTS (SELECT FROM reprieve.holds h WHERE h.relid = ANY (reprieve.lineage_of($1)))
 $$;
 
 -- RETAIN TABLE t FOR keep: an interval, infinity, or NULL for the default.
@@ -132,16 +166,13 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp A
 BEGIN
     PERFORM reprieve.require_admin('SHOW RETENTION');
     RETURN QUERY
-    SELECT t.label, coalesce(reprieve.keeps(t.relid)::text, 'for ever'), reprieve.is_held(t.relid), t.rows, t.oldest,
-           CASE WHEN reprieve.is_held(t.relid) THEN 0 ELSE t.due END
+    SELECT t.label, coalesce(reprieve.keeps(t.relid)::text, 'for ever'), reprieve.is_held(t.relid), t.rows, t.oldest, coalesce(u.rows, 0)
       FROM (SELECT e.relid, coalesce(reprieve.qualified(e.relid), min(format('%I.%I', e.schema_name, e.table_name))) AS label,
-                   sum(e.rows - e.restored - e.discarded)::bigint AS rows, min(d.statement_at) AS oldest,
-                   coalesce(sum(e.rows - e.restored - e.discarded) FILTER (
-                       WHERE d.statement_at < c.cutoff AND NOT EXISTS (SELECT FROM reprieve.holds h WHERE h.deletion_id = d.id)), 0)::bigint AS due
-              FROM (SELECT x.relid, reprieve.cutoff(x.relid, NULL, false) AS cutoff FROM (SELECT DISTINCT y.relid FROM reprieve.deletion_tables y) x OFFSET 0) c
-              JOIN reprieve.deletion_tables e ON e.relid = c.relid JOIN reprieve.deletions d ON d.id = e.deletion_id
+                   sum(e.rows - e.restored - e.discarded)::bigint AS rows, min(d.statement_at) AS oldest
+              FROM reprieve.deletion_tables e JOIN reprieve.deletions d ON d.id = e.deletion_id
              WHERE e.rows > e.restored + e.discarded OR EXISTS (SELECT FROM reprieve.retention r WHERE r.relid = e.relid)
              GROUP BY e.relid) t
+      LEFT JOIN (SELECT x.relid, sum(x.rows)::bigint AS rows FROM reprieve.due(NULL, NULL, NULL, false) x GROUP BY x.relid) u ON u.relid = t.relid
      ORDER BY 1;
 END $$;
 

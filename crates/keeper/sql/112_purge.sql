@@ -2,22 +2,56 @@
 -- each call: call it again until it says DONE. Whoever purges holds the ledger rows of the deletions it works on, so two purges, or a
 -- purge and an undelete, never have the same rows. Purged rows are `discarded` in the ledger: an undelete says that they are lost.
 
--- What may go, per deletion and table, as the ledger counts it.
-CREATE OR REPLACE FUNCTION reprieve.due(relation oid, deletion bigint, before timestamptz)
-RETURNS TABLE (deletion_id bigint, relid oid, label text, rows bigint, statement_at timestamptz)
+DROP FUNCTION IF EXISTS reprieve.due(oid, bigint, timestamptz), reprieve.purge_all_of(oid, jsonb, bigint), reprieve.purge_tombstones(bigint, oid, int),
+    reprieve.purge_part(bigint, oid, int);
+
+-- The rows `alias` of the graveyard that are filed under a table and lie in these of its partitions; NULL: all.
+CREATE OR REPLACE FUNCTION reprieve.filed_sql(alias text, relid oid, leaves oid[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    WITH cutoffs AS MATERIALIZED (
-        SELECT r.relid, reprieve.cutoff(r.relid, before, relation IS NOT NULL OR deletion IS NOT NULL) AS cutoff
-          FROM (SELECT DISTINCT e.relid FROM reprieve.deletion_tables e
-                 WHERE (deletion IS NULL OR e.deletion_id = deletion)
-                   AND (relation IS NULL OR e.relid = ANY (reprieve.members_of(relation) || reprieve.root_of(relation)))) r
-         WHERE NOT reprieve.is_held(r.relid)
+    SELECT format('(%s.relid = ANY (%L::oid[])%s)', alias, reprieve.members_of($2),
+                  CASE WHEN leaves IS NULL THEN '' WHEN cardinality(leaves) <= cardinality(o.others) THEN ' AND ' || reprieve.lies_in_sql(alias, leaves)
+                       -- Also what lies nowhere, as its partition is no more.
+                       ELSE format(' AND %s IS NOT TRUE', reprieve.lies_in_sql(alias, o.others)) END)
+    FROM (SELECT ARRAY(SELECT c.oid FROM pg_class c WHERE c.oid = ANY (reprieve.members_of($2)) AND c.relkind <> 'p' AND c.oid <> ALL (leaves)) AS others) o
+$$;
+
+-- How many rows that is of a deletion. Where their values cannot be read nobody knows where they lie, and they stay.
+CREATE OR REPLACE FUNCTION reprieve.filed(deletion bigint, relid oid, leaves oid[]) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    n bigint;
+BEGIN
+    EXECUTE format('SELECT count(*) FROM reprieve.graveyard g WHERE g.deletion_id = $1 AND %s', reprieve.filed_sql('g', relid, leaves)) INTO n USING deletion;
+    RETURN n;
+EXCEPTION WHEN data_exception THEN
+    RETURN 0;
+END $$;
+
+-- What may go, per deletion and table, as the ledger counts it. `leaves`: only what lies in these partitions; NULL: all of it. What is kept
+-- for ever goes if it is named: its table, or (`named`) the deletion.
+CREATE OR REPLACE FUNCTION reprieve.due(relation oid, deletion bigint, before timestamptz, named boolean)
+RETURNS TABLE (deletion_id bigint, relid oid, leaves oid[], label text, rows bigint, statement_at timestamptz)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH parts AS MATERIALIZED (
+        SELECT f.relid, p.leaf, count(*) OVER (PARTITION BY f.relid) AS n
+          FROM (SELECT DISTINCT e.relid FROM reprieve.deletion_tables e WHERE deletion IS NULL OR e.deletion_id = deletion) f,
+               unnest(reprieve.parts_of(f.relid, ARRAY(SELECT h.relid FROM reprieve.holds h WHERE h.relid IS NOT NULL
+                                                       UNION ALL SELECT r.relid FROM reprieve.retention r UNION ALL SELECT relation WHERE relation IS NOT NULL))) AS p(leaf)
+    ), cutoffs AS MATERIALIZED (
+        SELECT p.relid, c.cutoff, CASE WHEN count(*) < p.n THEN array_agg(p.leaf) END AS leaves
+          FROM parts p CROSS JOIN LATERAL reprieve.cutoff(p.leaf, before,
+                   named OR relation IS NOT NULL AND coalesce(reprieve.retained_by(p.leaf) = ANY (reprieve.lineage_of(relation)), true)) AS c(cutoff)
+         WHERE NOT reprieve.is_held(p.leaf) AND (relation IS NULL OR relation = ANY (reprieve.lineage_of(p.leaf)))
+         GROUP BY p.relid, c.cutoff, p.n
     )
-    SELECT e.deletion_id, e.relid, format('%I.%I', e.schema_name, e.table_name), e.rows - e.restored - e.discarded, d.statement_at
-      FROM reprieve.deletions d JOIN reprieve.deletion_tables e ON e.deletion_id = d.id JOIN cutoffs c ON c.relid = e.relid
-     WHERE (deletion IS NULL OR d.id = deletion) AND d.statement_at < c.cutoff
-       AND (e.rows > e.restored + e.discarded OR EXISTS (SELECT FROM reprieve.relinks r WHERE r.deletion_id = d.id AND r.relid = e.relid))
-       AND NOT EXISTS (SELECT FROM reprieve.holds h WHERE h.deletion_id = d.id)
+    SELECT u.deletion_id, u.relid, u.leaves, u.label, n.rows, u.statement_at
+      FROM (SELECT e.deletion_id, e.relid, c.leaves, format('%I.%I', e.schema_name, e.table_name) AS label, e.rows - e.restored - e.discarded AS rows,
+                   d.statement_at
+              FROM reprieve.deletions d JOIN reprieve.deletion_tables e ON e.deletion_id = d.id JOIN cutoffs c ON c.relid = e.relid
+             WHERE (deletion IS NULL OR d.id = deletion) AND d.statement_at < c.cutoff
+               AND NOT EXISTS (SELECT FROM reprieve.holds h WHERE h.deletion_id = d.id)) u
+     CROSS JOIN LATERAL (SELECT CASE WHEN u.rows > 0 AND u.leaves IS NOT NULL THEN reprieve.filed(u.deletion_id, u.relid, u.leaves) ELSE u.rows END AS rows) n
+     WHERE n.rows > 0 OR EXISTS (SELECT FROM reprieve.relinks r WHERE r.deletion_id = u.deletion_id AND r.relid = u.relid)
 $$;
 
 -- Turns off the users' own triggers that a physical delete of tombstones would fire: for them these rows were deleted long ago. Returns
@@ -40,8 +74,88 @@ BEGIN
     RETURN again;
 END $$;
 
+-- The values of a row in the graveyard, as text, that a foreign key compares; NULL if one of them is null. `g` is the row's alias.
+CREATE OR REPLACE FUNCTION reprieve.erase_key(columns name[], alias text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'CASE WHEN ' || string_agg(format('%1$s.data[array_position(%1$s.columns, %2$L)] IS NOT NULL', alias, c), ' AND ' ORDER BY i)
+        || ' THEN ARRAY[' || string_agg(format('%1$s.data[array_position(%1$s.columns, %2$L)]', alias, c), ', ' ORDER BY i) || '] END'
+    FROM unnest(columns) WITH ORDINALITY AS u(c, i)
+$$;
+
+-- Rows of the graveyard that a condition finds, with the columns of a foreign key: typed, or as an array of texts, `key`.
+CREATE OR REPLACE FUNCTION reprieve.key_rows(k reprieve.foreign_keys, side "char", typed boolean, more text, condition text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format('(SELECT g.tid, %s%s FROM (SELECT g.ctid AS tid, g.* FROM reprieve.graveyard g WHERE %s OFFSET 0) g)',
+                  CASE WHEN typed THEN (SELECT string_agg(reprieve.grave_column('g', t.relid, c, NULL) || format(' AS %I', c), ', ') FROM unnest(t.columns) AS c)
+                       ELSE reprieve.erase_key(t.columns, 'g') || ' AS key' END, more, condition)
+    FROM (SELECT reprieve.key_columns((k).con, side) AS columns, CASE side WHEN 'c' THEN (k).conrelid ELSE (k).confrelid END AS relid) t
+$$;
+
+-- The deletions, `deletion` itself or among `waiting`, of which rows of the referencing table may be in the graveyard that were deleted with
+-- or before rows of `deletion`: what was deleted later had another parent.
+CREATE OR REPLACE FUNCTION reprieve.may_hang(k reprieve.foreign_keys, deletion bigint, waiting bigint[]) RETURNS bigint[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ARRAY(SELECT e.deletion_id FROM reprieve.deletions own, reprieve.deletion_tables e JOIN reprieve.deletions d ON d.id = e.deletion_id
+                  WHERE own.id = deletion AND e.deletion_id = ANY (waiting || deletion) AND (d.statement_at, d.id) <= (own.statement_at, own.id)
+                    AND e.relid = ANY (reprieve.lineage_of((k).conrelid) || reprieve.members_of((k).conrelid)) AND e.rows > e.restored + e.discarded)
+$$;
+
+-- Pairs of a row of this deletion in the graveyard (`parent`) and one that hangs on it (`child`), for the foreign keys that refer to one of
+-- these tables; NULL if nothing hangs on them. `going`: which rows are about to go.
+CREATE OR REPLACE FUNCTION reprieve.hanging_sql(relids oid[], deletion bigint, waiting bigint[], going text, typed boolean) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    k reprieve.foreign_keys;
+    ids bigint[];
+    pairs text[] := '{}';
+BEGIN
+    FOR k IN SELECT * FROM reprieve.foreign_keys f
+             WHERE f.confrelid IN (SELECT unnest(reprieve.lineage_of(r) || reprieve.members_of(r)) FROM unnest(relids) AS r) LOOP
+        ids := reprieve.may_hang(k, deletion, waiting);
+        IF cardinality(ids) > 0 THEN
+            pairs := pairs || format('SELECT p.tid AS parent, c.tid AS child, c.goes FROM %s p JOIN %s c ON %s WHERE p.tid <> c.tid',
+                reprieve.key_rows(k, 'p', typed, '', format('g.deletion_id = %s AND g.relid = ANY (%L::oid[])', deletion,
+                                                            reprieve.lineage_of(k.confrelid) || reprieve.members_of(k.confrelid))),
+                reprieve.key_rows(k, 'c', typed, format(', g.deletion_id = %s AND (%s) AS goes', deletion, going),
+                                  format('g.deletion_id = ANY (%L::bigint[]) AND g.relid = ANY (%L::oid[])', ids,
+                                         reprieve.lineage_of(k.conrelid) || reprieve.members_of(k.conrelid))),
+                CASE WHEN typed THEN reprieve.key_match(k.con, 'p', 'c') ELSE 'p.key = c.key' END);
+        END IF;
+    END LOOP;
+    RETURN nullif(array_to_string(pairs, ' UNION ALL '), '');
+END $$;
+
+-- Places of at most `budget` rows of a part in the graveyard on which none hangs; if `stuck`, also such as hang on each other in a circle.
+CREATE OR REPLACE FUNCTION reprieve.purge_free(deletion bigint, part text, relids oid[], waiting bigint[], going text, stuck boolean, typed boolean, budget int)
+RETURNS tid[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
+DECLARE
+    pairs text := reprieve.hanging_sql(relids, deletion, waiting, going, typed);
+    places tid[];
+BEGIN
+    EXECUTE format('%s SELECT array_agg(q.place) FROM (SELECT g.ctid AS place FROM reprieve.graveyard g WHERE g.deletion_id = $1 AND %s%s LIMIT $2'
+                   ' FOR UPDATE OF g SKIP LOCKED) q',
+                   CASE WHEN pairs IS NOT NULL AND stuck THEN format('WITH RECURSIVE pairs AS MATERIALIZED (%s), kept AS (SELECT x.parent FROM pairs x WHERE NOT x.goes'
+                       ' UNION SELECT x.parent FROM pairs x JOIN kept ON x.child = kept.parent)', pairs)
+                        WHEN pairs IS NOT NULL THEN format('WITH kept AS MATERIALIZED (SELECT x.parent FROM (%s) x)', pairs) END,
+                   part, CASE WHEN pairs IS NOT NULL THEN ' AND NOT EXISTS (SELECT FROM kept WHERE kept.parent = g.ctid)' END)
+        INTO places USING deletion, budget;
+    RETURN places;
+END $$;
+
+-- The condition that none of the rows in the graveyard hangs on a tombstone `p`.
+CREATE OR REPLACE FUNCTION reprieve.bare_sql(relid oid, deletion bigint, waiting bigint[], typed boolean) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(string_agg(format(' AND NOT EXISTS (SELECT FROM %s c WHERE %s)',
+        reprieve.key_rows(k, 'c', typed, '', format('g.deletion_id = ANY (%L::bigint[]) AND g.relid = ANY (%L::oid[])', h.ids,
+                                                    reprieve.lineage_of((k).conrelid) || reprieve.members_of((k).conrelid))),
+        CASE WHEN typed THEN reprieve.key_match((k).con, 'p', 'c')
+             ELSE reprieve.values_sql('p', reprieve.key_columns((k).con, 'p')::text[]) || ' = c.key' END), ''), '')
+    FROM reprieve.foreign_keys k, reprieve.may_hang(k, deletion, waiting) AS h(ids) WHERE k.confrelid = $1 AND cardinality(h.ids) > 0
+$$;
+
 -- Moves tombstones of one deletion and table to the graveyard, at most `budget`, on which no row hangs that stays. Returns how many.
-CREATE OR REPLACE FUNCTION reprieve.purge_tombstones(deletion bigint, relid oid, budget int) RETURNS bigint
+CREATE OR REPLACE FUNCTION reprieve.purge_tombstones(deletion bigint, relid oid, waiting bigint[], whole oid[], typed boolean, budget int) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
@@ -54,17 +168,18 @@ BEGIN
     SELECT string_agg(format(' AND NOT EXISTS (SELECT FROM %s c WHERE %s%s)', l.child_sql, l.match_sql,
                              CASE WHEN l.child = l.parent THEN ' AND c.ctid <> p.ctid' ELSE '' END), '')
       INTO hangs FROM reprieve.links l WHERE l.parent = relid;
-    EXECUTE format('SELECT array_agg(q.place) FROM (SELECT p.ctid AS place FROM ONLY %s p WHERE p.deletion_id = $1%s LIMIT $2 FOR UPDATE SKIP LOCKED) q',
-                   reprieve.qualified(relid), hangs) INTO places USING deletion, budget;
+    EXECUTE format('SELECT array_agg(q.place) FROM (SELECT p.ctid AS place FROM ONLY %s p WHERE p.deletion_id = $1%s%s LIMIT $2 FOR UPDATE SKIP LOCKED) q',
+                   reprieve.qualified(relid), hangs, reprieve.bare_sql(relid, deletion, waiting, typed)) INTO places USING deletion, budget;
     IF places IS NULL THEN
-        -- Rows in a circle, or in a long chain: with all that hang on them, if that is all of this deletion.
-        EXECUTE format('SELECT array_agg(q.place) FROM (SELECT p.ctid AS place FROM ONLY %s p WHERE p.deletion_id = $1 LIMIT $2 FOR UPDATE SKIP LOCKED) q',
-                       reprieve.qualified(relid)) INTO places USING deletion, budget;
+        -- Rows in a circle, or in a long chain: with all that hang on them, if that is all of this deletion and may go. In the graveyard they
+        -- wait for what hangs on them there.
+        EXECUTE format('SELECT array_agg(q.place) FROM (SELECT p.ctid AS place FROM ONLY %s p WHERE p.deletion_id = $1 AND EXISTS (SELECT FROM reprieve.links l WHERE l.parent = %s)'
+                       ' LIMIT $2 FOR UPDATE SKIP LOCKED) q', reprieve.qualified(relid), relid) INTO places USING deletion, budget;
         IF places IS NULL THEN
             RETURN 0;
         END IF;
         closed := reprieve.hanging(relid, places);
-        IF EXISTS (SELECT FROM jsonb_object_keys(closed) AS k WHERE NOT reprieve.purge_all_of(k::oid, closed -> k, deletion)) THEN
+        IF EXISTS (SELECT FROM jsonb_object_keys(closed) AS k WHERE k::oid <> ALL (whole) OR NOT reprieve.purge_all_of(k::oid, closed -> k, deletion)) THEN
             RETURN 0;
         END IF;
     END IF;
@@ -90,21 +205,29 @@ BEGIN
     RETURN NOT others;
 END $$;
 
--- Purges at most `budget` rows of a table that one deletion took. Returns how many.
-CREATE OR REPLACE FUNCTION reprieve.purge_part(deletion bigint, relid oid, budget int) RETURNS bigint
+-- Purges at most `budget` rows of a table, or of some of its partitions, that one deletion took. `tables`: those of which rows of this
+-- deletion may go, `whole`: of which all may, `going`: the condition for these rows in the graveyard, `waiting`: deletions of which rows are
+-- kept. Returns how many.
+CREATE OR REPLACE FUNCTION reprieve.purge_part(deletion bigint, relid oid, leaves oid[], tables oid[], whole oid[], going text, waiting bigint[], stuck boolean,
+                                               budget int) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
+    part text := reprieve.filed_sql('g', relid, leaves);
+    relids oid[] := CASE WHEN stuck THEN tables ELSE ARRAY[relid] END;
+    marked boolean := reprieve.qualified(relid) IS NOT NULL AND reprieve.has_marks(relid);
+    places tid[];
     gone bigint;
 BEGIN
-    IF reprieve.qualified(relid) IS NOT NULL AND reprieve.has_marks(relid) THEN
-        PERFORM reprieve.purge_tombstones(deletion, relid, budget);
-    END IF;
-    WITH part AS (
-        SELECT g.ctid AS place FROM reprieve.graveyard g
-         WHERE g.deletion_id = deletion AND g.relid = ANY (reprieve.members_of(relid)) LIMIT budget FOR UPDATE SKIP LOCKED
-    )
-    DELETE FROM reprieve.graveyard g USING part WHERE g.ctid = part.place;
+    BEGIN
+        PERFORM reprieve.purge_tombstones(deletion, relid, waiting, whole, true, budget) WHERE marked;
+        places := reprieve.purge_free(deletion, part, relids, waiting, going, stuck, true, budget);
+    EXCEPTION WHEN data_exception OR datatype_mismatch OR undefined_object THEN
+        -- Values that their columns no longer take are compared as they were written down.
+        PERFORM reprieve.purge_tombstones(deletion, relid, waiting, whole, false, budget) WHERE marked;
+        places := reprieve.purge_free(deletion, part, relids, waiting, going, stuck, false, budget);
+    END;
+    DELETE FROM reprieve.graveyard g WHERE g.ctid = ANY (places);
     GET DIAGNOSTICS gone = ROW_COUNT;
     UPDATE reprieve.deletion_tables e SET discarded = e.discarded + gone WHERE gone > 0 AND e.deletion_id = deletion AND e.relid = relid;
     RETURN gone;
@@ -129,45 +252,66 @@ END $$;
 
 -- Purges until the budget is used. Returns per table what went, and how many of the rows that it looked at could not go.
 CREATE OR REPLACE FUNCTION reprieve.purge_some(relation oid, deletion bigint, before timestamptz, budget int, OUT taken jsonb, OUT waiting bigint)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = '1' SET bytea_output = 'hex'
+SET TimeZone = 'UTC' SET lc_monetary = 'C' SET xmloption = 'content' AS $$
 #variable_conflict use_variable
 DECLARE
-    d record;
+    ids bigint[];
+    kept bigint[];
+    id bigint;
     e record;
     n bigint;
     left_over bigint;
     progress boolean;
+    stuck boolean;
 BEGIN
     taken := '{}';
     waiting := 0;
-    FOR d IN SELECT x.id FROM reprieve.deletions x
-             WHERE x.id IN (SELECT u.deletion_id FROM reprieve.due(relation, deletion, before) u) ORDER BY x.statement_at, x.id FOR UPDATE SKIP LOCKED LOOP
+    WITH u AS MATERIALIZED (SELECT * FROM reprieve.due(relation, deletion, before, deletion IS NOT NULL))
+    SELECT ARRAY(SELECT x.deletion_id FROM u x GROUP BY x.deletion_id, x.statement_at ORDER BY x.statement_at, x.deletion_id),
+           ARRAY(SELECT DISTINCT t.deletion_id
+                   FROM reprieve.deletions d JOIN reprieve.deletion_tables t ON t.deletion_id = d.id
+                   LEFT JOIN (SELECT x.deletion_id, x.relid, sum(x.rows) AS rows FROM u x GROUP BY 1, 2) x ON x.deletion_id = t.deletion_id AND x.relid = t.relid
+                  WHERE d.statement_at <= (SELECT max(x.statement_at) FROM u x) AND t.rows - t.restored - t.discarded > coalesce(x.rows, 0)) INTO ids, kept;
+    FOREACH id IN ARRAY ids LOOP
+        PERFORM FROM reprieve.deletions d WHERE d.id = id FOR UPDATE SKIP LOCKED;
+        IF NOT FOUND THEN
+            kept := kept || id;
+            CONTINUE;
+        END IF;
+        stuck := false;
         -- Tables until none of them gives anything more: what hung on a row may have gone meanwhile.
         LOOP
             progress := false;
             left_over := 0;
-            FOR e IN SELECT u.*, k.depth FROM reprieve.due(relation, d.id, before) u
-                     JOIN reprieve.depth_of(ARRAY(SELECT t.relid FROM reprieve.deletion_tables t WHERE t.deletion_id = d.id)) k USING (relid)
-                     WHERE (deletion IS NOT NULL OR relation IS NOT NULL OR u.statement_at < reprieve.cutoff(u.relid, before, false))
-                     ORDER BY k.depth, u.relid LOOP
+            FOR e IN WITH u AS MATERIALIZED (SELECT * FROM reprieve.due(relation, id, before, deletion IS NOT NULL))
+                     SELECT u.*, k.depth, ARRAY(SELECT x.relid FROM u x) AS tables, ARRAY(SELECT x.relid FROM u x WHERE x.leaves IS NULL) AS whole,
+                            (SELECT string_agg(reprieve.filed_sql('g', x.relid, x.leaves), ' OR ') FROM u x) AS going
+                       FROM u JOIN reprieve.depth_of(ARRAY(SELECT t.relid FROM reprieve.deletion_tables t WHERE t.deletion_id = id)) k USING (relid)
+                      ORDER BY k.depth, u.relid, u.leaves LOOP
                 EXIT WHEN budget <= 0;
-                n := reprieve.purge_part(d.id, e.relid, budget);
+                n := reprieve.purge_part(id, e.relid, e.leaves, e.tables, e.whole, e.going, kept, stuck, budget);
                 IF n > 0 THEN
                     progress := true;
                     budget := budget - n;
                     taken := jsonb_set(taken, ARRAY[e.label], jsonb_build_object('table', e.label,
-                        'deletions', coalesce((taken -> e.label ->> 'deletions')::bigint, 0) + CASE WHEN (taken -> e.label ->> 'last')::bigint = d.id THEN 0 ELSE 1 END,
-                        'rows', coalesce((taken -> e.label ->> 'rows')::bigint, 0) + n, 'last', d.id));
+                        'deletions', coalesce((taken -> e.label ->> 'deletions')::bigint, 0) + CASE WHEN (taken -> e.label ->> 'last')::bigint = id THEN 0 ELSE 1 END,
+                        'rows', coalesce((taken -> e.label ->> 'rows')::bigint, 0) + n, 'last', id));
                 END IF;
                 left_over := left_over + greatest(e.rows - n, 0);
             END LOOP;
-            EXIT WHEN budget <= 0 OR NOT progress OR left_over = 0;
+            EXIT WHEN budget <= 0 OR left_over = 0 OR NOT progress AND stuck;
+            stuck := NOT progress;
         END LOOP;
         EXIT WHEN budget <= 0;
         waiting := waiting + left_over;
+        IF left_over > 0 THEN
+            kept := kept || id;
+        END IF;
         -- References that nobody can put back any more.
-        DELETE FROM reprieve.relinks r WHERE r.deletion_id = d.id AND NOT reprieve.is_held(r.relid)
-           AND NOT EXISTS (SELECT FROM reprieve.deletion_tables t WHERE t.deletion_id = d.id AND t.rows > t.restored + t.discarded);
+        DELETE FROM reprieve.relinks r WHERE r.deletion_id = id AND NOT reprieve.is_held(r.relid)
+           AND NOT EXISTS (SELECT FROM reprieve.deletion_tables t WHERE t.deletion_id = id AND t.rows > t.restored + t.discarded);
     END LOOP;
     taken := (SELECT jsonb_agg(v.value - 'last') FROM jsonb_each(taken) AS v);
 END $$;
@@ -207,14 +351,14 @@ BEGIN
     END IF;
     IF dry_run THEN
         SELECT jsonb_agg(jsonb_build_object('table', u.label, 'deletions', u.n, 'rows', u.rows)) INTO taken
-          FROM (SELECT max(d.label) AS label, count(*) AS n, sum(d.rows) AS rows FROM reprieve.due(relation, deletion, before) d GROUP BY d.relid) u;
+          FROM (SELECT max(d.label) AS label, count(DISTINCT d.deletion_id) AS n, sum(d.rows) AS rows FROM reprieve.due(relation, deletion, before, deletion IS NOT NULL) d GROUP BY d.relid) u;
     ELSE
         SELECT p.taken, p.waiting INTO taken, waiting FROM reprieve.purge_step(relation, deletion, before, row_budget) p;
     END IF;
     SELECT coalesce(sum(l.rows), 0) INTO total FROM jsonb_to_recordset(coalesce(taken, '[]')) AS l(rows bigint);
     RETURN QUERY SELECT l."table", l.deletions, l.rows, CASE WHEN dry_run THEN 'WOULD' ELSE 'PURGED' END, ''::text
       FROM jsonb_to_recordset(coalesce(taken, '[]')) AS l("table" text, deletions bigint, rows bigint) ORDER BY 1;
-    RETURN QUERY SELECT '(all)', (SELECT count(DISTINCT d.deletion_id) FROM reprieve.due(relation, deletion, before) d), total,
+    RETURN QUERY SELECT '(all)', (SELECT count(DISTINCT d.deletion_id) FROM reprieve.due(relation, deletion, before, deletion IS NOT NULL) d), total,
         CASE WHEN total = 0 AND waiting = 0 THEN 'NOTHING' WHEN dry_run THEN 'WOULD' WHEN total >= row_budget THEN 'MORE' ELSE 'DONE' END,
         CASE WHEN waiting > 0 THEN format('%s row(s) wait: others that are kept hang on them, or somebody else has them', waiting) ELSE '' END;
 END $$;
@@ -228,7 +372,7 @@ DECLARE
     step record;
 BEGIN
     PERFORM reprieve.seal_in_background();
-    IF reprieve.setting('retention.purge') IS DISTINCT FROM 'on' OR NOT EXISTS (SELECT FROM reprieve.due(NULL, NULL, NULL) LIMIT 1)
+    IF reprieve.setting('retention.purge') IS DISTINCT FROM 'on' OR NOT EXISTS (SELECT FROM reprieve.due(NULL, NULL, NULL, false) LIMIT 1)
        OR NOT pg_try_advisory_xact_lock('reprieve.receipts'::regclass::oid::bigint) THEN
         RETURN false;
     END IF;

@@ -8,14 +8,6 @@ CREATE UNLOGGED TABLE IF NOT EXISTS reprieve.erase_graves (
     PRIMARY KEY (act, tid)
 );
 
--- The values of a row in the graveyard, as text, that a foreign key compares; NULL if one of them is null. `g` is the row's alias.
-CREATE OR REPLACE FUNCTION reprieve.erase_key(columns name[], alias text) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT 'CASE WHEN ' || string_agg(format('%1$s.data[array_position(%1$s.columns, %2$L)] IS NOT NULL', alias, c), ' AND ' ORDER BY i)
-        || ' THEN ARRAY[' || string_agg(format('%1$s.data[array_position(%1$s.columns, %2$L)]', alias, c), ', ' ORDER BY i) || '] END'
-    FROM unnest(columns) WITH ORDINALITY AS u(c, i)
-$$;
-
 -- Adds what hangs on the rows found so far, whatever deletion took it.
 CREATE OR REPLACE FUNCTION reprieve.erase_along(act xid8) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -118,16 +110,28 @@ BEGIN
     END LOOP;
 END $$;
 
+-- True if something of what is to be erased lies in a table that is held. What cannot be read may lie there.
+CREATE OR REPLACE FUNCTION reprieve.erase_touches(act xid8, relid oid) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found boolean;
+BEGIN
+    EXECUTE format('SELECT EXISTS (SELECT FROM reprieve.erase_graves e JOIN reprieve.graveyard g ON g.ctid = e.tid WHERE e.act = $1 AND %s)',
+                   reprieve.lies_in_sql('g', ARRAY[relid])) INTO found USING act;
+    RETURN found;
+EXCEPTION WHEN data_exception THEN
+    RETURN true;
+END $$;
+
 -- Raises RV013 if something of what is to be erased is held.
 CREATE OR REPLACE FUNCTION reprieve.erase_held(act xid8) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     held text;
 BEGIN
-    SELECT string_agg(DISTINCT h.target, ', ') INTO held
-      FROM reprieve.erase_graves e JOIN reprieve.graveyard g ON g.ctid = e.tid
-      JOIN reprieve.holds h ON h.deletion_id = g.deletion_id OR h.relid IN (g.relid, reprieve.root_of(g.relid))
-     WHERE e.act = $1;
+    SELECT string_agg(h.target, ', ' ORDER BY h.target) INTO held FROM reprieve.holds h
+     WHERE EXISTS (SELECT FROM reprieve.erase_graves e JOIN reprieve.graveyard g ON g.ctid = e.tid WHERE e.act = $1 AND g.deletion_id = h.deletion_id)
+        OR h.relid IS NOT NULL AND reprieve.erase_touches($1, h.relid);
     IF held IS NOT NULL THEN
         RAISE EXCEPTION 'cannot erase what is held: %', held USING ERRCODE = 'RV013', HINT = 'Nothing was erased. SHOW HOLDS says why it is held; RELEASE ends a hold.';
     END IF;
