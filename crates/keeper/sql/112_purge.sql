@@ -349,6 +349,13 @@ BEGIN
     IF row_budget IS NULL OR row_budget NOT BETWEEN 1 AND 1000000 THEN
         RAISE EXCEPTION 'PURGE takes between 1 and 1000000 rows with each call' USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    IF isfinite(before) AND before > clock_timestamp() THEN
+        RAISE EXCEPTION 'rows cannot be purged before a time that is still to come' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF deletion IS NOT NULL AND NOT EXISTS (SELECT FROM reprieve.deletions d WHERE d.id = deletion) THEN
+        RAISE EXCEPTION 'deletion % is not in the ledger', deletion
+            USING ERRCODE = 'no_data_found', HINT = 'SHOW DELETIONS (or SELECT * FROM reprieve.show_deletions) lists them.';
+    END IF;
     IF dry_run THEN
         SELECT jsonb_agg(jsonb_build_object('table', u.label, 'deletions', u.n, 'rows', u.rows)) INTO taken
           FROM (SELECT max(d.label) AS label, count(DISTINCT d.deletion_id) AS n, sum(d.rows) AS rows FROM reprieve.due(relation, deletion, before, deletion IS NOT NULL) d GROUP BY d.relid) u;

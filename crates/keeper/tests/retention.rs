@@ -138,6 +138,11 @@ async fn what_is_purged_in_part_comes_back_in_part() {
     for (call, code) in [
         ("reprieve.retain_v1('p', '-1 day')", "22023"),
         ("reprieve.purge_v1(row_budget => 0)", "22023"),
+        (
+            "reprieve.purge_v1(before => now() - interval '-1 day')",
+            "22023",
+        ),
+        ("reprieve.purge_v1(deletion => 5)", "P0002"),
         ("reprieve.hold_v1()", "22023"),
         ("reprieve.hold_v1(deletion => 1)", "P0002"),
         ("reprieve.release_v1(relation => 'p')", "P0002"),
