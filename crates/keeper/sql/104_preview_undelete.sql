@@ -237,6 +237,8 @@ BEGIN
       INTO label, alias, source
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
      WHERE c.oid OPERATOR(pg_catalog.=) t;
+    -- Without brackets: with them `a) OR (b` would be a condition.
+    EXECUTE pg_catalog.format('SELECT FROM %s%s AS %s WHERE %s LIMIT 0', source, label, alias, predicate);
     IF reprieve.has_marks(t) THEN
         EXECUTE pg_catalog.format(
             'SELECT pg_catalog.array_agg(tableoid), pg_catalog.array_agg(ctid) FROM %s%s AS %s WHERE %s.deletion_id IS NOT NULL AND (%s)',

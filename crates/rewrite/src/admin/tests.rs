@@ -303,6 +303,24 @@ fn help_names_every_verb() {
 }
 
 #[test]
+fn brackets_of_a_condition_balance() {
+    for verb in [
+        "ERASE SUBJECT FROM orders WHERE",
+        "UNDELETE FROM orders WHERE",
+        "PREVIEW UNDELETE FROM orders WHERE",
+        "PREVIEW DELETE FROM orders WHERE",
+        "REQUEST DELETION FROM orders WHERE",
+    ] {
+        assert!(translated(&format!("{verb} (id = 900) OR (id = 10)")).is_ok());
+        let text = format!("{verb} id = 900) OR (id = 10");
+        let refusal = translated(&text).unwrap_err();
+        assert_eq!(refusal.offset, text.find(')'), "{verb}");
+        assert!(translated(&format!("{verb} (id = 900")).is_err());
+    }
+    assert!(translated("PURGE BEFORE now()), dry_run => (true").is_err());
+}
+
+#[test]
 fn rows_become_a_query() {
     let columns = ["a".to_owned(), "b c".to_owned()];
     let rows = vec![vec![Some("it's".to_owned()), None]];

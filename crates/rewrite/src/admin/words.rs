@@ -182,9 +182,32 @@ impl Words<'_, '_> {
             let message = "parameters cannot stand in the condition of this verb".to_owned();
             return Err(refusal::verb_syntax(message, form, self.offset()));
         }
+        self.balanced(end, form)?;
         let condition = self.text(self.at..end)?;
         self.at = end;
         Ok(condition)
+    }
+
+    /// Refuses brackets that do not balance up to a token: `a) OR (b`, put between brackets, would be a condition.
+    fn balanced(&mut self, end: usize, form: &str) -> Result<(), Refusal> {
+        let start = self.at;
+        let mut depth = 0usize;
+        while self.at < end {
+            match self.tokens.kind(self.at) {
+                Some(TokenKind::LeftParenthesis) => depth += 1,
+                Some(TokenKind::RightParenthesis) if depth == 0 => {
+                    return Err(self.unexpected(form));
+                }
+                Some(TokenKind::RightParenthesis) => depth -= 1,
+                _ => {}
+            }
+            self.at += 1;
+        }
+        if depth > 0 {
+            return Err(self.unexpected(form));
+        }
+        self.at = start;
+        Ok(())
     }
 
     /// An expression up to one of these words, as a timestamp.
@@ -200,7 +223,10 @@ impl Words<'_, '_> {
         while !self.is_at_end() && (depth > 0 || !self.one_of(stop)) {
             match self.tokens.kind(self.at) {
                 Some(TokenKind::LeftParenthesis) => depth += 1,
-                Some(TokenKind::RightParenthesis) => depth = depth.saturating_sub(1),
+                Some(TokenKind::RightParenthesis) if depth == 0 => {
+                    return Err(self.unexpected(form));
+                }
+                Some(TokenKind::RightParenthesis) => depth -= 1,
                 _ => {}
             }
             self.at += 1;
