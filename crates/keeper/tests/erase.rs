@@ -94,9 +94,8 @@ async fn rows_that_no_longer_fit_are_named() {
         CREATE TABLE c (id int PRIMARY KEY, p_id int REFERENCES p ON DELETE CASCADE);
         INSERT INTO p VALUES (1, 'a', 'p1@x.org'), (2, '5', 'p2@x.org'); INSERT INTO c VALUES (10, 1), (20, 2)";
     let db = database("erased_misfits", schema, &[("p", "bin"), ("c", "bin")]).await;
-    db.run("DELETE FROM c WHERE id = 20").await;
-    let child = last(&db).await;
-    db.run("ALTER TABLE c RENAME p_id TO parent").await;
+    db.run("DELETE FROM c WHERE id = 20; ALTER TABLE c RENAME p_id TO parent")
+        .await;
     db.run("DELETE FROM p WHERE id = 1").await;
     let retyped = last(&db).await;
     db.run("ALTER TABLE p ALTER code TYPE int USING code::int")
@@ -109,8 +108,8 @@ async fn rows_that_no_longer_fit_are_named() {
     assert_eq!(
         erase(&db, "p", "id = 2").await,
         [
+            "public.c|1".to_owned(),
             "public.p|1".to_owned(),
-            unread("c", child),
             unread("p", retyped)
         ]
     );
@@ -124,15 +123,7 @@ async fn rows_that_no_longer_fit_are_named() {
         .await;
     assert_eq!(
         erase(&db, "p", "mail = 'p1@x.org'").await,
-        [unread("p", retyped)]
-    );
-    assert_eq!(
-        erase(&db, "p", "id = 1").await,
-        [
-            "public.c|1".to_owned(),
-            "public.p|1".to_owned(),
-            unread("c", child)
-        ]
+        ["public.c|1", "public.p|1"]
     );
     assert_sound(&db).await;
 }

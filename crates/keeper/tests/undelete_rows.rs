@@ -574,8 +574,9 @@ async fn u9_a_schema_that_moved_on_has_a_verdict_per_row() {
         ["1|1|x|8", "2|two||8", "3|3||7"]
     );
 
-    db.run("DELETE FROM t; DROP TABLE t").await;
+    db.run("DELETE FROM t").await;
     let deletion = last(&db).await;
+    db.run("DROP TABLE t").await;
     let (code, _, text) = failure(
         &session,
         &format!("SELECT * FROM reprieve.undelete_deletion_v1({deletion})"),
