@@ -334,15 +334,17 @@ DECLARE
                       OR tg_tag = 'CREATE INDEX' AND text ~ '\m(unique|where)\M|\(.*\('
                       OR alters AND text ~ '\madd\M' AND reprieve.domains_in(text) <> '{}';
     relation oid;
+    types oid[];
 BEGIN
     IF NOT (unmarks OR columns OR judges) OR NOT reprieve.may_follow() THEN
         RETURN;
     END IF;
     IF tg_tag = 'ALTER DOMAIN' THEN
+        types := reprieve.types_with(reprieve.domains_in(text));
         PERFORM set_config('reprieve.reconciling', '1', true);
         PERFORM reprieve.clear_tombstones(t.relid) FROM reprieve.tables t
         WHERE t.mode = 'mark' AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = t.relid AND a.attnum > 0 AND NOT a.attisdropped
-                                          AND a.atttypid = ANY (reprieve.types_with(reprieve.domains_in(text))));
+                                          AND a.atttypid = ANY (types));
         PERFORM set_config('reprieve.reconciling', '', true);
         RETURN;
     END IF;
