@@ -164,18 +164,6 @@ BEGIN
     IF found_name IS NOT NULL THEN
         reason := format('its rows need not satisfy the constraint %I any more', found_name); RETURN NEXT;
     END IF;
-    IF marked THEN
-        -- It lists the columns that there were: others that come, go or are renamed would be missed.
-        SELECT reprieve.qualified(v.oid) INTO found_name
-        FROM pg_attribute a JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum
-                                            AND d.classid = 'pg_rewrite'::regclass
-        JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class
-        WHERE a.attrelid = relid AND a.attname = 'deleted_at' AND v.relkind = 'v'
-          AND reprieve.without_wraps(v.oid, pg_get_viewdef(v.oid)) <> pg_get_viewdef(v.oid) LIMIT 1;
-        IF found_name IS NOT NULL THEN
-            reason := format('the view %s depends on all of its columns', found_name); RETURN NEXT;
-        END IF;
-    END IF;
     SELECT r.rulename INTO found_name FROM pg_rewrite r WHERE r.ev_class = relid LIMIT 1;
     IF found_name IS NOT NULL THEN
         reason := format('it has a rule, %I', found_name); RETURN NEXT;
