@@ -184,6 +184,9 @@ fn main() {
         .connect_admin(kept.database)
         .run("ENABLE SOFT DELETE ON guarded");
     settle(&cluster, kept.database);
+    cluster
+        .superuser(kept.database)
+        .run("VACUUM ANALYZE guarded");
     let marked = "SELECT string_agg(table_name, ' ' ORDER BY table_name) FROM reprieve.tables WHERE mode = 'mark'";
     println!("marked: {}", cluster.superuser("kept").value(marked));
     let mut lines = Vec::new();
