@@ -452,8 +452,8 @@ impl Session {
             return;
         }
         if let Some(undo) = head.undo.take() {
-            // A Parse drops the unnamed statement before it reads its text.
-            let is_unnamed_parse = kind == Kind::Parse && undo.name.is_empty();
+            // A client's Parse drops the unnamed statement before it reads its text. One that we could not parse again is the client's still.
+            let is_unnamed_parse = kind == Kind::Parse && undo.name.is_empty() && !head.ours;
             if is_unnamed_parse {
                 self.statements.set(b"", None);
             } else {

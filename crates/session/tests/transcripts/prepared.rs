@@ -219,3 +219,36 @@ fn plans_are_held_until_they_are_answered() {
         );
     }
 }
+
+#[test]
+fn the_unnamed_statement_is_not_lost_either() {
+    check(
+        &mut Talk::ready("ready"),
+        "C Parse - DELETE FROM t | Sync
+         S Parsed | Ready I
+         H ready t
+         C Bind - - | Execute - | Sync
+         S Scope | Ready I
+         S Closed | Error 42P01 gone | Ready I
+         C Bind - - | Execute - | Sync
+         S Closed | Parsed | Bound | Complete UPDATE 2 | Ready I",
+        expect![[r#"
+            C Parse - DELETE FROM t | Sync
+              > Parse - DELETE FROM t | Sync
+            S Parsed | Ready I
+              < Parsed | Ready I
+            H ready t
+            C Bind - - | Execute - | Sync
+              > Parse reprieve_probe SELECT reprieve.session_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              holds
+            S Scope | Ready I
+              > Close S | Parse - UPDATE t SET deleted_at = pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1(E'DELETE FROM t')) WHERE t.deleted_at IS NULL | Bind - - | Execute - | Sync
+            S Closed | Error 42P01 gone | Ready I
+              < Error S=ERROR C=42P01 M=gone | Ready I
+            C Bind - - | Execute - | Sync
+              > Close S | Parse - UPDATE t SET deleted_at = pg_catalog.now(), deletion_id = (SELECT reprieve.begin_deletion_v1(E'DELETE FROM t')) WHERE t.deleted_at IS NULL | Bind - - | Execute - | Sync
+            S Closed | Parsed | Bound | Complete UPDATE 2 | Ready I
+              < Bound | Complete DELETE 2 | Ready I
+        "#]],
+    );
+}
