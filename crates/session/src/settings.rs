@@ -40,33 +40,14 @@ pub(crate) fn shows_deleted(
     statements: &[Statement],
     standard_conforming_strings: bool,
 ) -> Option<usize> {
-    statements.iter().find_map(|statement| {
-        let mut words = Words {
-            text,
-            tokens: token_ranges(text, statement.range.clone(), standard_conforming_strings),
-        };
-        let first = words.clone().next().and_then(|token| text.get(token))?;
-        if first.eq_ignore_ascii_case(b"set") {
-            words.next();
-            let named = words.setting().filter(|named| is_show(&named.name))?;
-            words.next();
-            return (!words.means_live()).then_some(named.offset);
-        }
-        while matches!(statement.effect, Effect::Settings | Effect::Prepare { .. })
-            && words.skip_behind(&["set_config"]).is_some()
-        {
-            if words.next_is(b"(")
-                && let Some(named) = words.literal().filter(|named| is_show(&named.name))
-            {
-                words.next();
-                words.next_is(b",");
-                if !words.means_live() {
-                    return Some(named.offset);
-                }
-            }
-        }
-        None
-    })
+    let shows = |words: &Words<'_>| !words.means_live();
+    set_to(
+        text,
+        statements,
+        standard_conforming_strings,
+        is_show,
+        shows,
+    )
 }
 
 /// Where these statements turn triggers off for their session: SET session_replication_role, and set_config() with literals.
@@ -74,6 +55,19 @@ pub(crate) fn turns_triggers_off(
     text: &[u8],
     statements: &[Statement],
     standard_conforming_strings: bool,
+) -> Option<usize> {
+    let strings = standard_conforming_strings;
+    let is_off = |words: &Words<'_>| words.means_replica();
+    set_to(text, statements, strings, is_role_of_triggers, is_off)
+}
+
+/// Where the first of these statements sets such a setting to such a value, which comes next in the words.
+fn set_to(
+    text: &[u8],
+    statements: &[Statement],
+    standard_conforming_strings: bool,
+    is_meant: impl Fn(&str) -> bool,
+    is_value: impl Fn(&Words<'_>) -> bool,
 ) -> Option<usize> {
     statements.iter().find_map(|statement| {
         let mut words = Words {
@@ -83,21 +77,19 @@ pub(crate) fn turns_triggers_off(
         let first = words.clone().next().and_then(|token| text.get(token))?;
         if first.eq_ignore_ascii_case(b"set") {
             words.next();
-            let named = words
-                .setting()
-                .filter(|named| is_role_of_triggers(&named.name))?;
+            let named = words.setting().filter(|named| is_meant(&named.name))?;
             words.next();
-            return words.means_replica().then_some(named.offset);
+            return is_value(&words).then_some(named.offset);
         }
-        while statement.effect == Effect::Settings && words.skip_behind(&["set_config"]).is_some() {
+        while matches!(statement.effect, Effect::Settings | Effect::Prepare { .. })
+            && words.skip_behind(&["set_config"]).is_some()
+        {
             if words.next_is(b"(")
-                && let Some(named) = words
-                    .literal()
-                    .filter(|named| is_role_of_triggers(&named.name))
+                && let Some(named) = words.literal().filter(|named| is_meant(&named.name))
             {
                 words.next();
                 words.next_is(b",");
-                if words.means_replica() {
+                if is_value(&words) {
                     return Some(named.offset);
                 }
             }
