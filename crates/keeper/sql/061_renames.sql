@@ -8,10 +8,11 @@ CREATE TABLE IF NOT EXISTS reprieve.column_names (
     PRIMARY KEY (relid, attnum)
 );
 
--- `columns` with new names. A name that another column has taken belonged to one that is no more.
+-- `columns` with new names. Where a row has both, the name that another column has taken belonged to one that is no more; a row that has the
+-- new name only came behind the change.
 CREATE OR REPLACE FUNCTION reprieve.renamed(columns text[], changed jsonb) RETURNS text[]
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(array_agg(coalesce(changed ->> u.c, CASE WHEN EXISTS (SELECT FROM jsonb_each_text(changed) AS n WHERE n.value = u.c)
+    SELECT coalesce(array_agg(coalesce(changed ->> u.c, CASE WHEN EXISTS (SELECT FROM jsonb_each_text(changed) AS n WHERE n.value = u.c AND n.key = ANY (columns))
                                                             THEN u.c || ' (dropped)' ELSE u.c END) ORDER BY u.i), '{}')
     FROM unnest(columns) WITH ORDINALITY AS u(c, i)
 $$;
