@@ -667,19 +667,6 @@ fn names() -> Vec<Script> {
             parts.push(query("SELECT count(*) FROM c"));
             exchange(20, &parts)
         }),
-        script(
-            "a_limit_that_hits_us",
-            exchange(
-                5,
-                &[
-                    query("SET statement_timeout = 1; SET search_path = public, pg_catalog"),
-                    query("SELECT pg_sleep(1)"),
-                    query("RESET statement_timeout; SET search_path = public"),
-                    query("SELECT count(*) FROM c"),
-                    query("SELECT count(*) FROM c"),
-                ],
-            ),
-        ),
         script("statement_many_times", {
             let mut parts = vec![parse("n", "DELETE FROM c WHERE id = $1 RETURNING *", &[])];
             for n in 1..=12 {

@@ -282,3 +282,29 @@ fn a_failing_probe_answers_the_statement() {
         "#]],
     );
 }
+
+#[test]
+fn a_statement_of_ours_that_was_canceled_leaves_no_name_behind() {
+    check(
+        &mut Talk::ready("ready t"),
+        "C Query SELECT id FROM t
+         S Parsed | Bound | Error 57014 canceled | Ready I
+         C Query SELECT id FROM t
+         S Closed | Scope | Ready I
+         S Complete SELECT 1 | Ready I",
+        expect![[r#"
+            C Query SELECT id FROM t
+              > Parse reprieve_probe SELECT reprieve.session_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              holds
+            S Parsed | Bound | Error 57014 canceled | Ready I
+              < Error S=ERROR C=57014 M=canceled | Ready I
+            C Query SELECT id FROM t
+              > Close Sreprieve_probe | Parse reprieve_probe SELECT reprieve.session_v1() | Bind reprieve_probe reprieve_probe | Execute reprieve_probe | Close Preprieve_probe | Close Sreprieve_probe | Sync
+              holds
+            S Closed | Scope | Ready I
+              > Query SELECT id FROM t WHERE t.deleted_at IS NULL
+            S Complete SELECT 1 | Ready I
+              < Complete SELECT 1 | Ready I
+        "#]],
+    );
+}
