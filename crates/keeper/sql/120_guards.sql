@@ -21,6 +21,11 @@ CREATE TABLE IF NOT EXISTS reprieve.guards (
     PRIMARY KEY (relid, role_name, per)
 );
 
+-- Tables of which nearly all rows are tombstones, as the monitor has found: how many rows lie in one says nothing of how many are live.
+CREATE TABLE IF NOT EXISTS reprieve.crowded (
+    relid  oid PRIMARY KEY
+);
+
 -- Rows of earlier deletions of the same transaction that took rows of this table, too. NULL where nobody asked.
 ALTER TABLE reprieve.deletion_tables ADD COLUMN IF NOT EXISTS taken_before bigint;
 
@@ -90,7 +95,7 @@ DECLARE
     taken text := CASE g.per WHEN 'statement' THEN 'NEW.rows' ELSE '(coalesce(NEW.taken_before, 0) OPERATOR(pg_catalog.+) NEW.rows)' END;
 BEGIN
     IF g.max_share < 100 THEN
-        asks := asks || CASE WHEN simple THEN format('reprieve.is_large_share(NEW.relid, %s, %s)', taken, g.max_share) ELSE 'true' END;
+        asks := asks || CASE WHEN simple THEN reprieve.large_share_sql(taken, g.max_share) ELSE 'true' END;
     END IF;
     IF g.no_where = 'refuse' THEN
         asks := asks || 'NEW.rows OPERATOR(pg_catalog.>) 1'::text;
@@ -120,6 +125,22 @@ BEGIN
            (share::pg_catalog.float8 OPERATOR(pg_catalog.*) estimate::pg_catalog.float8);
 END $$;
 
+-- The same of the line that guard_line() is asked of. From PostgreSQL 15 on the statistics of a table lie in shared memory and cost no
+-- query: https://www.postgresql.org/docs/15/monitoring-stats.html. They count tombstones as rows; see reprieve.crowded.
+CREATE OR REPLACE FUNCTION reprieve.large_share_sql(taken text, share numeric) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    slow text := format('reprieve.is_large_share(NEW.relid, %s, %s)', taken, share);
+    crowded text := (SELECT string_agg(format(' OR NEW.relid OPERATOR(pg_catalog.=) %s::pg_catalog.oid', c.relid), '' ORDER BY c.relid) FROM reprieve.crowded c);
+BEGIN
+    IF current_setting('server_version_num')::int < 150000 THEN
+        RETURN slow || coalesce(crowded, '');
+    END IF;
+    RETURN format('CASE WHEN pg_catalog.pg_stat_get_live_tuples(NEW.relid) OPERATOR(pg_catalog.>) 0'
+                  ' THEN (%s OPERATOR(pg_catalog.*) 10000) OPERATOR(pg_catalog.>=) (%s::pg_catalog.float8 OPERATOR(pg_catalog.*) pg_catalog.pg_stat_get_live_tuples(NEW.relid))'
+                  ' ELSE %s END%s', taken, share, slow, coalesce(crowded, ''));
+END $$;
+
 -- What the other deletions of this transaction took that had rows of a table, but for those that were approved. Each line of the ledger
 -- remembers it, so only what came since is added up; unless somebody forged the number of a deletion, and the last one is not the greatest.
 CREATE OR REPLACE FUNCTION reprieve.taken_before(id bigint, relid oid) RETURNS bigint
@@ -127,12 +148,16 @@ LANGUAGE plpgsql AS $$
 DECLARE
     base pg_catalog.int8 := pg_catalog.pg_current_xact_id()::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.*) 1000000::pg_catalog.int8;
     top pg_catalog.int8 := base OPERATOR(pg_catalog.+) 1000000::pg_catalog.int8;
+    latest pg_catalog.int8;
     previous pg_catalog.int8;
     known pg_catalog.int8;
 BEGIN
-    PERFORM FROM reprieve.deletion_tables e
-    WHERE e.deletion_id OPERATOR(pg_catalog.>) taken_before.id AND e.deletion_id OPERATOR(pg_catalog.<=) top LIMIT 1;
-    IF FOUND THEN
+    SELECT e.deletion_id INTO latest FROM reprieve.deletion_tables e
+    WHERE e.deletion_id OPERATOR(pg_catalog.>) base AND e.deletion_id OPERATOR(pg_catalog.<=) top AND e.deletion_id OPERATOR(pg_catalog.<>) taken_before.id
+    ORDER BY e.deletion_id DESC LIMIT 1;
+    IF latest IS NULL THEN
+        RETURN 0;
+    ELSIF latest OPERATOR(pg_catalog.>) id THEN
         RETURN reprieve.taken_elsewhere(id, relid, base, top);
     END IF;
     SELECT e.deletion_id, e.taken_before INTO previous, known FROM reprieve.deletion_tables e

@@ -120,6 +120,23 @@ BEGIN
     RETURN n;
 END $$;
 
+-- Tells the guards that a table's rows are nearly all tombstones, or are not any more.
+CREATE OR REPLACE FUNCTION reprieve.follow_crowd(relation oid, live bigint, tombstones bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known boolean := EXISTS (SELECT FROM reprieve.crowded c WHERE c.relid = relation);
+BEGIN
+    IF NOT known AND tombstones > 10 * live THEN
+        INSERT INTO reprieve.crowded (relid) VALUES (relation);
+    ELSIF known AND tombstones < 5 * live THEN
+        DELETE FROM reprieve.crowded c WHERE c.relid = relation;
+    ELSE
+        RETURN;
+    END IF;
+    DELETE FROM reprieve.crowded c WHERE NOT EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = c.relid);
+    PERFORM reprieve.make_guard_line();
+END $$;
+
 -- Samples one table. Small ones are counted, of others PostgreSQL's estimate is taken: nothing is read of them.
 CREATE OR REPLACE FUNCTION reprieve.monitor_table_v1(relation oid) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET row_security = off SET jit = off AS $$
@@ -151,6 +168,7 @@ BEGIN
     END IF;
     INSERT INTO reprieve.monitor_rows (relid, live, is_exact, tombstones, graves, dead, bytes, took)
     VALUES (relation, live, is_exact, tombstones, graves, physical.dead, physical.bytes, clock_timestamp() - began);
+    PERFORM reprieve.follow_crowd(relation, live, tombstones);
     DELETE FROM reprieve.monitor_rows r WHERE r.relid = relation AND (r.at < now() - interval '30 days' OR r.at < now() - interval '2 hours'
         AND EXISTS (SELECT FROM reprieve.monitor_rows o WHERE o.relid = relation AND o.at < r.at AND o.at >= date_trunc('hour', r.at)));
     RETURN true;

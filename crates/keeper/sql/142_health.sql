@@ -284,7 +284,7 @@ END $$;
 
 DO $$
 BEGIN
-    REVOKE ALL ON FUNCTION reprieve.monitor_lead_v1(), reprieve.monitor_graves(oid[]), reprieve.monitor_table_v1(oid), reprieve.monitor_bin_v1(), reprieve.monitor_key_v1(oid),
+    REVOKE ALL ON FUNCTION reprieve.monitor_lead_v1(), reprieve.monitor_graves(oid[]), reprieve.follow_crowd(oid, bigint, bigint), reprieve.monitor_table_v1(oid), reprieve.monitor_bin_v1(), reprieve.monitor_key_v1(oid),
         reprieve.monitor_due_v1(int), reprieve.find(text, text, text, text, float8, text, text, timestamptz),
         reprieve.monitor_count_losses(reprieve.monitor_ticks, reprieve.monitor_ticks, interval), reprieve.find_losses(jsonb), reprieve.loss_limit(oid, jsonb),
         reprieve.find_ballast(jsonb), reprieve.find_orphans(), reprieve.find_rehearsals(jsonb),

@@ -253,6 +253,40 @@ async fn a_share_of_the_table_is_a_share_of_what_is_there() {
     }
 }
 
+/// What the server knows of the size of a table counts tombstones as rows.
+#[tokio::test]
+async fn a_share_is_one_of_live_rows_however_many_tombstones_there_are() {
+    let db = database(
+        "share_crowded",
+        "CREATE TABLE jobs (id int PRIMARY KEY);
+         INSERT INTO jobs SELECT generate_series(1, 5000)",
+        &[("jobs", "mark")],
+    )
+    .await;
+    let session = db.session().await;
+    session
+        .batch_execute(&delete("mark", "jobs", "id > 4"))
+        .await
+        .unwrap();
+    db.run("SELECT reprieve.guard_v1('jobs', max_share => 50); ANALYZE jobs; SELECT reprieve.monitor_table_v1('jobs'::regclass)")
+        .await;
+    held(&session, &delete("mark", "jobs", "id <= 3"), "3 rows of public.jobs").await;
+    session
+        .batch_execute(&delete("mark", "jobs", "id = 1"))
+        .await
+        .unwrap();
+    // With as many live rows as before, it need not be looked at closely any more.
+    session
+        .batch_execute("INSERT INTO jobs SELECT generate_series(10001, 15000)")
+        .await
+        .unwrap();
+    assert_eq!(db.value("SELECT count(*) FROM reprieve.crowded").await, "1");
+    db.run("SELECT reprieve.monitor_table_v1('jobs'::regclass)")
+        .await;
+    assert_eq!(db.value("SELECT count(*) FROM reprieve.crowded").await, "0");
+    assert_sound(&db).await;
+}
+
 #[tokio::test]
 async fn a_delete_without_a_condition_is_told_by_its_text_and_by_what_it_took() {
     for (name, mode) in [("where_mark", "mark"), ("where_bin", "bin")] {
