@@ -1,4 +1,4 @@
-//! Which entry of docs/differences.md says why a statement's output differs.
+//! Which entry of docs/differences.md or docs/refusals.md says why a statement's output differs.
 //!
 //! What can be seen in the output itself is judged here; single statements are named in `classes.txt`.
 
@@ -46,16 +46,16 @@ impl Class {
 }
 
 impl Classes {
-    /// Reads `classes.txt`. Each entry that it names must be one of docs/differences.md.
+    /// Reads `classes.txt`. Each entry that it names must be one of docs/differences.md or of docs/refusals.md.
     pub fn read() -> Classes {
         let read = |path: &str| {
             std::fs::read_to_string(root().join(path))
                 .unwrap_or_else(|error| panic!("{path}: {error}"))
         };
-        let documented = read("docs/differences.md");
+        let documented = read("docs/differences.md") + &read("docs/refusals.md");
         let documented = documented
             .lines()
-            .filter_map(|line| Some(line.strip_prefix("## ")?.split_once(':')?.0))
+            .filter_map(|line| line.strip_prefix("## ")?.split([':', ' ']).next())
             .collect::<BTreeSet<_>>();
         let text = read("tests/regress/classes.txt");
         let mut listed = Vec::new();
@@ -78,7 +78,7 @@ impl Classes {
         {
             assert!(
                 documented.contains(entry),
-                "docs/differences.md has no {entry}"
+                "neither docs/differences.md nor docs/refusals.md has {entry}"
             );
         }
         Classes { listed }

@@ -76,6 +76,8 @@ CREATE OR REPLACE TRIGGER forget_deletions AFTER DELETE ON reprieve.deletions
 ALTER TABLE reprieve.deletion_tables ADD COLUMN IF NOT EXISTS discarded bigint NOT NULL DEFAULT 0;
 -- A cascade may have taken more rows of such a table than anybody counted.
 ALTER TABLE reprieve.deletion_tables ADD COLUMN IF NOT EXISTS uncounted boolean NOT NULL DEFAULT false;
+-- True: when the line was written, its deletion had no other one. For guard_line(), which need not look for others then.
+ALTER TABLE reprieve.deletion_tables ADD COLUMN IF NOT EXISTS is_first boolean;
 
 -- Rows that physically left an enabled table, whole.
 CREATE TABLE IF NOT EXISTS reprieve.graveyard (

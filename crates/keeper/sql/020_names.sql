@@ -47,6 +47,11 @@ CREATE TABLE IF NOT EXISTS reprieve.links (
 );
 CREATE INDEX IF NOT EXISTS links_parent ON reprieve.links (parent);
 CREATE INDEX IF NOT EXISTS links_child ON reprieve.links (child);
+-- What they were when their triggers were made, see link_states.
+CREATE TABLE IF NOT EXISTS reprieve.links_made (
+    conoid      oid PRIMARY KEY,
+    state       uuid NOT NULL
+);
 
 -- Our index on a marked table. By oid: names may be as long as an identifier, and change.
 CREATE OR REPLACE FUNCTION reprieve.index_name(relid oid) RETURNS text
@@ -143,35 +148,37 @@ $$;
 -- The document by which proxies rewrite: see "keeper SQL -> catalog" in ARCHITECTURE.md. What it says of a table is
 -- kept in reprieve.tables for as long as the signature beside it holds.
 CREATE OR REPLACE FUNCTION reprieve.catalog_v1() RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    WITH enabled AS MATERIALIZED (
-        SELECT c.oid, n.nspname, c.relname, t.mode, t.marking,
-               CASE WHEN t.signature <> 'preparing' THEN t.document END AS document
-        FROM reprieve.tables t JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
-    )
-    SELECT format('{"server":%s,"tables":[%s],"shadows":%s,"types":%s,"deferrable":%s,"sees_ddl_start":%s}', current_setting('server_version_num'),
-        (SELECT string_agg(format('{"mode":"%s","marking":%s,%s', e.mode, e.marking::text,
-                                  substr(coalesce(e.document, reprieve.describe(e.oid, e.mode)), 2)),
-                           ',' ORDER BY e.nspname, e.relname) FROM enabled e),
-        coalesce((
-            SELECT json_agg(json_build_array(n.nspname, c.relname) ORDER BY n.nspname, c.relname)
-            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-            WHERE c.relname IN (SELECT e.relname FROM enabled e) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-              AND c.relpersistence <> 't' AND n.nspname !~ '^pg_toast'
-              AND c.oid NOT IN (SELECT e.oid FROM enabled e)), '[]'),
-        -- Types that are no marked table's row, but bear its name.
-        coalesce((
-            SELECT json_agg(json_build_array(n.nspname, y.typname) ORDER BY n.nspname, y.typname)
-            FROM pg_type y JOIN pg_namespace n ON n.oid = y.typnamespace
-            WHERE y.typname IN (SELECT e.relname FROM enabled e WHERE e.mode = 'mark') AND n.nspname !~ '^pg_(toast|temp)'
-              AND y.typrelid NOT IN (SELECT e.oid FROM enabled e WHERE e.mode = 'mark')), '[]'),
-        -- Constraint triggers of ours that SET CONSTRAINTS should reach by the name of the foreign key.
-        coalesce((
-            SELECT json_agg(json_build_array(f.nspname, f.name, f.ours) ORDER BY f.nspname, f.name)
-            FROM (SELECT n.nspname, l.name, json_agg(o.conname ORDER BY o.conname) AS ours
-                  FROM reprieve.links l JOIN pg_constraint x ON x.oid = l.conoid JOIN pg_namespace n ON n.oid = x.connamespace
-                  JOIN pg_constraint o ON o.conrelid IN (l.child, l.parent) AND o.contype = 't' AND o.conname IN (
-                      '~reprieve_live_' || l.conoid, '~reprieve_live_' || l.conoid || '_update', '~reprieve_still_' || l.conoid)
-                  WHERE l.is_deferrable GROUP BY n.nspname, l.name) AS f), '[]'),
-        reprieve.sees_ddl_start()::text)
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (
+        WITH enabled AS MATERIALIZED (
+            SELECT c.oid, n.nspname, c.relname, t.mode, t.marking,
+                   CASE WHEN t.signature <> 'preparing' THEN t.document END AS document
+            FROM reprieve.tables t JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
+        )
+        SELECT format('{"server":%s,"tables":[%s],"shadows":%s,"types":%s,"deferrable":%s,"sees_ddl_start":%s}', current_setting('server_version_num'),
+            (SELECT string_agg(format('{"mode":"%s","marking":%s,%s', e.mode, e.marking::text,
+                                      substr(coalesce(e.document, reprieve.describe(e.oid, e.mode)), 2)),
+                               ',' ORDER BY e.nspname, e.relname) FROM enabled e),
+            coalesce((
+                SELECT json_agg(json_build_array(n.nspname, c.relname) ORDER BY n.nspname, c.relname)
+                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE c.relname IN (SELECT e.relname FROM enabled e) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+                  AND c.relpersistence <> 't' AND n.nspname !~ '^pg_toast'
+                  AND c.oid NOT IN (SELECT e.oid FROM enabled e)), '[]'),
+            -- Types that are no marked table's row, but bear its name.
+            coalesce((
+                SELECT json_agg(json_build_array(n.nspname, y.typname) ORDER BY n.nspname, y.typname)
+                FROM pg_type y JOIN pg_namespace n ON n.oid = y.typnamespace
+                WHERE y.typname IN (SELECT e.relname FROM enabled e WHERE e.mode = 'mark') AND n.nspname !~ '^pg_(toast|temp)'
+                  AND y.typrelid NOT IN (SELECT e.oid FROM enabled e WHERE e.mode = 'mark')), '[]'),
+            -- Constraint triggers of ours that SET CONSTRAINTS should reach by the name of the foreign key.
+            coalesce((
+                SELECT json_agg(json_build_array(f.nspname, f.name, f.ours) ORDER BY f.nspname, f.name)
+                FROM (SELECT n.nspname, l.name, json_agg(o.conname ORDER BY o.conname) AS ours
+                      FROM reprieve.links l JOIN pg_constraint x ON x.oid = l.conoid JOIN pg_namespace n ON n.oid = x.connamespace
+                      JOIN pg_constraint o ON o.conrelid IN (l.child, l.parent) AND o.contype = 't' AND o.conname IN (
+                          '~reprieve_live_' || l.conoid, '~reprieve_live_' || l.conoid || '_update', '~reprieve_still_' || l.conoid)
+                      WHERE l.is_deferrable GROUP BY n.nspname, l.name) AS f), '[]'),
+            reprieve.sees_ddl_start()::text));
+END $$;

@@ -128,7 +128,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     flags text := reprieve.flags_sql(relid);
     give_up text := format('%s RETURN reprieve.follow_marked(%s);', reprieve.note_path_sql(), relid);
-    count text := format(E'%1$s;\nIF NOT FOUND THEN\n    %2$s\nEND IF;\n%3$s;\n', reprieve.ledger_sql('id'), give_up, reprieve.count_sql(relid));
+    count text := format(E'%1$s;\nIF NOT FOUND THEN\n    %2$s\nEND IF;\n%3$s;\n', reprieve.ledger_sql('id'), give_up, reprieve.count_sql(relid, true));
     finish text := 'RETURN reprieve.end_statement();';
 BEGIN
     IF flags = '' THEN
@@ -178,7 +178,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
     give_up text := format('%s PERFORM reprieve.follow(id, %s); RETURN NULL;', reprieve.note_path_sql(), relid);
-    count text := format(E'%1$s ON CONFLICT DO NOTHING;\nIF NOT FOUND THEN\n    %2$s\nEND IF;\n', reprieve.count_sql(relid), give_up);
+    count text := format(E'%1$s ON CONFLICT DO NOTHING;\nIF NOT FOUND THEN\n    %2$s\nEND IF;\n', reprieve.count_sql(relid, false), give_up);
 BEGIN
     IF EXISTS (SELECT FROM reprieve.links l WHERE l.child = relid AND l.action = 'c') THEN
         PERFORM reprieve.ensure_function('carry_' || relid, 'id bigint, taken bigint', 'text', '', ARRAY[relid], format($f$

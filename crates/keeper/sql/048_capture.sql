@@ -39,11 +39,12 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                               THEN ' AND a.attname OPERATOR(pg_catalog.<>) ''deleted_at'' AND a.attname OPERATOR(pg_catalog.<>) ''deletion_id''' ELSE '' END)
 $$;
 
--- The INSERT that counts what a deletion took from a table, the first time.
-CREATE OR REPLACE FUNCTION reprieve.count_sql(relid oid) RETURNS text
+-- The INSERT that counts what a deletion took from a table, the first time. `is_first`: right behind the one that made its ledger row.
+DROP FUNCTION IF EXISTS reprieve.count_sql(oid);
+CREATE OR REPLACE FUNCTION reprieve.count_sql(relid oid, is_first boolean) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT format('INSERT INTO reprieve.deletion_tables (deletion_id, relid, schema_name, table_name, rows) VALUES (id, %s, %L, %L, taken)',
-                  c.oid, n.nspname, c.relname)
+    SELECT format('INSERT INTO reprieve.deletion_tables (deletion_id, relid, schema_name, table_name, rows%s) VALUES (id, %s, %L, %L, taken%s)',
+                  CASE WHEN is_first THEN ', is_first' END, c.oid, n.nspname, c.relname, CASE WHEN is_first THEN ', true' END)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1
 $$;
 
@@ -108,5 +109,5 @@ END $f$,
 '    SELECT pg_catalog.count(*) INTO taken FROM reprieve_old;
     leaving := taken;' END,
         reprieve.shape_sql(relid, ' INTO shape'), shape,
-        reprieve.bury_sql(relid, 'reprieve_old o', 'evict', 'id', quote_literal('delete')), relid, reprieve.ledger_sql('id'), reprieve.count_sql(relid)));
+        reprieve.bury_sql(relid, 'reprieve_old o', 'evict', 'id', quote_literal('delete')), relid, reprieve.ledger_sql('id'), reprieve.count_sql(relid, true)));
 END $$;

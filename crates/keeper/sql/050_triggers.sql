@@ -214,11 +214,12 @@ END $$;
 
 -- True if an UPDATE changes one of the columns, byte for byte: not every type has an equality.
 CREATE OR REPLACE FUNCTION reprieve.moved_sql(columns text[]) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT format('ROW(%s)::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(%s)::pg_catalog.record', string_agg(format('OLD.%I', c), ', ' ORDER BY place),
-                  string_agg(format('NEW.%I', c), ', ' ORDER BY place))
-    FROM unnest(columns) WITH ORDINALITY AS u(c, place)
-$$;
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (SELECT format('ROW(%s)::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(%s)::pg_catalog.record', string_agg(format('OLD.%I', c), ', ' ORDER BY place),
+                      string_agg(format('NEW.%I', c), ', ' ORDER BY place))
+        FROM unnest(columns) WITH ORDINALITY AS u(c, place));
+END $$;
 
 -- Tombstones at these places of a table and all tombstones that hang on them, which may be in a circle: for each table
 -- (key, its oid) their places. Locks them.
@@ -442,34 +443,37 @@ END $$;
 
 -- Parent and child of a foreign key match: p.k = c.f AND ..., with the operators of the constraint.
 CREATE OR REPLACE FUNCTION reprieve.match_sql(conoid oid, parent text, child text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT string_agg(format('%s.%I OPERATOR(%I.%s) %s.%I%s', parent, pa.attname, n.nspname, o.oprname, child, ca.attname,
-               CASE WHEN pa.attcollation <> 0 AND ca.attcollation <> pa.attcollation
-                    THEN (SELECT format(' COLLATE %I.%I', ln.nspname, l.collname) FROM pg_collation l
-                          JOIN pg_namespace ln ON ln.oid = l.collnamespace WHERE l.oid = pa.attcollation)
-                    ELSE '' END), ' AND ' ORDER BY u.place)
-    FROM pg_constraint x, unnest(x.conkey, x.confkey, x.conpfeqop) WITH ORDINALITY AS u(ck, pk, pf, place)
-    JOIN pg_attribute ca ON true JOIN pg_attribute pa ON true JOIN pg_operator o ON o.oid = u.pf JOIN pg_namespace n ON n.oid = o.oprnamespace
-    WHERE x.oid = match_sql.conoid AND ca.attrelid = x.conrelid AND ca.attnum = u.ck AND pa.attrelid = x.confrelid AND pa.attnum = u.pk
-$$;
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (SELECT string_agg(format('%s.%I OPERATOR(%I.%s) %s.%I%s', parent, pa.attname, n.nspname, o.oprname, child, ca.attname,
+                   CASE WHEN pa.attcollation <> 0 AND ca.attcollation <> pa.attcollation
+                        THEN (SELECT format(' COLLATE %I.%I', ln.nspname, l.collname) FROM pg_collation l
+                              JOIN pg_namespace ln ON ln.oid = l.collnamespace WHERE l.oid = pa.attcollation)
+                        ELSE '' END), ' AND ' ORDER BY u.place)
+        FROM pg_constraint x, unnest(x.conkey, x.confkey, x.conpfeqop) WITH ORDINALITY AS u(ck, pk, pf, place)
+        JOIN pg_attribute ca ON true JOIN pg_attribute pa ON true JOIN pg_operator o ON o.oid = u.pf JOIN pg_namespace n ON n.oid = o.oprnamespace
+        WHERE x.oid = match_sql.conoid AND ca.attrelid = x.conrelid AND ca.attnum = u.ck AND pa.attrelid = x.confrelid AND pa.attnum = u.pk);
+END $$;
 
 -- Two parents bear the same key.
 CREATE OR REPLACE FUNCTION reprieve.same_sql(conoid oid, one text, other text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT string_agg(format('%5$s.%1$I OPERATOR(%2$I.%3$s) %4$s.%1$I', a.attname, n.nspname, o.oprname, other, one), ' AND ' ORDER BY u.place)
-    FROM pg_constraint x, unnest(x.confkey, x.conppeqop) WITH ORDINALITY AS u(pk, pp, place)
-    JOIN pg_attribute a ON true JOIN pg_operator o ON o.oid = u.pp JOIN pg_namespace n ON n.oid = o.oprnamespace
-    WHERE x.oid = same_sql.conoid AND a.attrelid = x.confrelid AND a.attnum = u.pk
-$$;
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (SELECT string_agg(format('%5$s.%1$I OPERATOR(%2$I.%3$s) %4$s.%1$I', a.attname, n.nspname, o.oprname, other, one), ' AND ' ORDER BY u.place)
+        FROM pg_constraint x, unnest(x.confkey, x.conppeqop) WITH ORDINALITY AS u(pk, pp, place)
+        JOIN pg_attribute a ON true JOIN pg_operator o ON o.oid = u.pp JOIN pg_namespace n ON n.oid = o.oprnamespace
+        WHERE x.oid = same_sql.conoid AND a.attrelid = x.confrelid AND a.attnum = u.pk);
+END $$;
 
 -- Two children refer to the same key.
 CREATE OR REPLACE FUNCTION reprieve.alike_sql(conoid oid, one text, other text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT string_agg(format('%5$s.%1$I OPERATOR(%2$I.%3$s) %4$s.%1$I', a.attname, n.nspname, o.oprname, other, one), ' AND ' ORDER BY u.place)
-    FROM pg_constraint x, unnest(x.conkey, x.conffeqop) WITH ORDINALITY AS u(ck, ff, place)
-    JOIN pg_attribute a ON true JOIN pg_operator o ON o.oid = u.ff JOIN pg_namespace n ON n.oid = o.oprnamespace
-    WHERE x.oid = alike_sql.conoid AND a.attrelid = x.conrelid AND a.attnum = u.ck
-$$;
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (SELECT string_agg(format('%5$s.%1$I OPERATOR(%2$I.%3$s) %4$s.%1$I', a.attname, n.nspname, o.oprname, other, one), ' AND ' ORDER BY u.place)
+        FROM pg_constraint x, unnest(x.conkey, x.conffeqop) WITH ORDINALITY AS u(ck, ff, place)
+        JOIN pg_attribute a ON true JOIN pg_operator o ON o.oid = u.ff JOIN pg_namespace n ON n.oid = o.oprnamespace
+        WHERE x.oid = alike_sql.conoid AND a.attrelid = x.conrelid AND a.attnum = u.ck);
+END $$;
 
 -- Reads the foreign keys of some tables (all enabled ones, if NULL) into reprieve.links.
 CREATE OR REPLACE FUNCTION reprieve.read_links(relids oid[]) RETURNS SETOF reprieve.links
@@ -670,6 +674,50 @@ END $f$, link.parent_sql, reprieve.same_sql(link.conoid, 's', 'OLD'), link.child
                timing, 'still_' || link.conoid));
 END $$;
 
+-- All that ensure_link reads and makes of each foreign key, in one number: where it has not changed there is nothing to do. A schema
+-- change of a table that a thousand others refer to would take a thousand times as long otherwise.
+CREATE OR REPLACE FUNCTION reprieve.link_states(links reprieve.links[]) RETURNS TABLE (link oid, state uuid)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY
+    WITH wanted AS MATERIALIZED (SELECT * FROM unnest(links) AS u),
+    described AS MATERIALIZED (
+        SELECT e.relid, concat_ws(' ',
+                   (SELECT concat(t.mode) FROM reprieve.tables t WHERE t.relid = e.relid),
+                   (SELECT string_agg(concat_ws('.', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation), ' ' ORDER BY a.attnum)
+                      FROM pg_attribute a WHERE a.attrelid = e.relid AND a.attnum > 0 AND NOT a.attisdropped),
+                   (SELECT string_agg(concat_ws('.', i.indexrelid, i.indisunique, i.indkey, i.indisvalid), ' ' ORDER BY i.indexrelid)
+                      FROM pg_index i WHERE i.indrelid = e.relid)) AS facts
+          FROM (SELECT w.parent AS relid FROM wanted w UNION SELECT w.child FROM wanted w) AS e),
+    around AS MATERIALIZED (
+        SELECT e.relid, string_agg(concat_ws('.', e.con, e.conrelid, e.confrelid, e.confdeltype, t.mode), ' ' ORDER BY e.con) AS facts
+          FROM (SELECT w.child AS relid, x.oid AS con, x.conrelid, x.confrelid, x.confdeltype FROM wanted w JOIN pg_constraint x ON x.conrelid = w.child AND x.contype = 'f'
+                UNION
+                SELECT w.child, x.oid, x.conrelid, x.confrelid, x.confdeltype FROM wanted w JOIN pg_constraint x ON x.confrelid = w.child AND x.contype = 'f') AS e
+          LEFT JOIN reprieve.tables t ON t.relid = e.conrelid
+         GROUP BY e.relid)
+    SELECT w.conoid, md5(concat_ws('|', w, p.facts, c.facts, a.facts,
+               concat_ws(' ', x.condeferred, x.confupdtype, x.conkey, x.confkey, x.conpfeqop, x.conppeqop, x.conffeqop),
+               (SELECT string_agg(concat_ws('.', g.oid, g.tgname, g.tgtype, g.tgfoid, g.tgattr, g.tgdeferrable, g.tginitdeferred, obj_description(g.oid, 'pg_trigger')), ' '
+                                  ORDER BY g.oid)
+                  FROM pg_trigger g
+                 WHERE g.tgrelid IN (w.parent, w.child)
+                   AND g.tgname IN (w.name, '~reprieve_live_' || w.conoid, '~reprieve_live_' || w.conoid || '_update', ' reprieve_stay_' || w.conoid,
+                                    '~reprieve_stay_' || w.conoid, '~reprieve_remember_' || w.conoid, '~reprieve_lose_' || w.conoid,
+                                    '~reprieve_unhang_' || w.conoid, '~reprieve_unhang_' || w.conoid || '_update', '~reprieve_still_' || w.conoid,
+                                    '~reprieve_reattach_' || w.conoid, '~reprieve_reattach_update_' || w.conoid)),
+               (SELECT string_agg(concat_ws('.', f.oid, md5(f.prosrc), f.proconfig, f.proacl), ' ' ORDER BY f.oid)
+                  FROM pg_proc f
+                 WHERE f.pronamespace = 'reprieve'::regnamespace
+                   AND f.proname IN ('live_' || w.conoid, 'all_live_' || w.conoid, 'unhang_' || w.conoid, 'still_' || w.conoid, 'absent_' || w.conoid,
+                                     'reach_' || w.conoid))))::uuid
+      FROM wanted w
+      LEFT JOIN described p ON p.relid = w.parent
+      LEFT JOIN described c ON c.relid = w.child
+      LEFT JOIN around a ON a.relid = w.child
+      LEFT JOIN pg_constraint x ON x.oid = w.conoid;
+END $$;
+
 -- Brings reprieve.links and the triggers of foreign keys up to date, for some tables or (NULL) for all.
 CREATE OR REPLACE FUNCTION reprieve.follow_schema(relids oid[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -685,12 +733,19 @@ BEGIN
         DELETE FROM reprieve.links l WHERE l.conoid = gone.conoid;
         touched := touched || gone.parent || gone.child;
     END LOOP;
+    -- A foreign key of a table to itself reads the names of tables that other ones lead to.
+    links := ARRAY(SELECT w FROM unnest(links) AS w LEFT JOIN reprieve.link_states(links) AS s ON s.link = w.conoid
+                   LEFT JOIN reprieve.links_made m ON m.conoid = w.conoid
+                   WHERE m.state IS DISTINCT FROM s.state OR w.parent = w.child
+                      OR NOT EXISTS (SELECT FROM reprieve.links l WHERE l.conoid = w.conoid));
     FOREACH link IN ARRAY links LOOP
         DELETE FROM reprieve.links l WHERE l.conoid = link.conoid AND l IS DISTINCT FROM link;
         INSERT INTO reprieve.links SELECT link.* ON CONFLICT DO NOTHING;
         PERFORM reprieve.ensure_link(link);
         touched := touched || link.parent || link.child;
     END LOOP;
+    INSERT INTO reprieve.links_made AS m (conoid, state) SELECT s.link, s.state FROM reprieve.link_states(links) AS s
+    ON CONFLICT ON CONSTRAINT links_made_pkey DO UPDATE SET state = excluded.state;
     PERFORM reprieve.ensure_marked(t.relid) FROM reprieve.tables t
       JOIN pg_class c ON c.oid = t.relid
      WHERE t.mode = 'mark' AND t.signature IS DISTINCT FROM 'preparing' AND (relids IS NULL OR t.relid = ANY (reprieve.upwards(touched || relids)));
@@ -704,6 +759,7 @@ DECLARE
     t record;
     name text;
 BEGIN
+    DELETE FROM reprieve.links_made m WHERE m.conoid = drop_link.conoid;
     FOR f IN SELECT p.oid, p.proname FROM pg_proc p WHERE p.pronamespace = 'reprieve'::regnamespace
              AND p.proname IN ('live_' || conoid, 'all_live_' || conoid, 'unhang_' || conoid, 'still_' || conoid, 'absent_' || conoid, 'reach_' || conoid) LOOP
         FOR t IN SELECT g.tgname, g.tgrelid FROM pg_trigger g WHERE g.tgfoid = f.oid AND g.tgparentid = 0 LOOP

@@ -26,21 +26,39 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
        AND (EXISTS (SELECT FROM reprieve.tables) OR coalesce(reprieve.setting('tables.enable'), '') <> '')
 $$;
 
--- Reconciles what changed among these tables and functions, or (NULL) whatever changed. Fails only for an event trigger (reprieve.refuses),
--- where a table may not be marked any more and still is.
-CREATE OR REPLACE FUNCTION reprieve.follow_ddl(relations oid[], functions oid[]) RETURNS void
+-- True if one of these tables, or of (NULL) all, is marked and may not be.
+CREATE OR REPLACE FUNCTION reprieve.wrongly_marked(relations oid[]) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    RETURN EXISTS (SELECT FROM reprieve.tables t, LATERAL reprieve.decide(t.relid, t.requested) AS d
+                   WHERE t.mode = 'mark' AND (relations IS NULL OR t.relid = ANY (relations)) AND d.mode = 'bin');
+END $$;
+
+-- Reconciles what changed among these tables and functions, or (NULL) whatever changed. Fails only for an event trigger (reprieve.refuses),
+-- where a table may not be marked any more and still is, and where something is wrong with more than one table.
+CREATE OR REPLACE FUNCTION reprieve.follow_ddl(relations oid[], functions oid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    refuses boolean := coalesce(current_setting('reprieve.refuses', true), '') = '1';
+BEGIN
     PERFORM set_config('reprieve.reconciling', '1', true);
-    IF current_setting('reprieve.refuses', true) = '1' THEN
+    BEGIN
         PERFORM reprieve.reconcile(false, relations, functions);
-    ELSE
-        BEGIN
-            PERFORM reprieve.reconcile(false, relations, functions);
-        EXCEPTION WHEN OTHERS THEN
+    EXCEPTION
+        -- Another transaction is in the way of what we write, not of what the client does. Next time, then: until then what the document says of
+        -- these tables is read anew.
+        WHEN serialization_failure OR deadlock_detected OR lock_not_available THEN
+            IF refuses AND reprieve.wrongly_marked(CASE WHEN functions = '{}' THEN relations END) THEN
+                RAISE;
+            END IF;
+            RAISE LOG 'reprieve: a schema change is followed later: %', SQLERRM;
+            UPDATE reprieve.tables t SET signature = NULL WHERE t.signature IS NOT NULL AND (relations IS NULL OR t.relid = ANY (relations));
+        WHEN OTHERS THEN
+            IF refuses THEN
+                RAISE;
+            END IF;
             RAISE LOG 'reprieve: a schema change was not followed: %', SQLERRM;
-        END;
-    END IF;
+    END;
     PERFORM set_config('reprieve.reconciling', '', true);
 END $$;
 

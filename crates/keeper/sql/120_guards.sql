@@ -148,16 +148,12 @@ LANGUAGE plpgsql AS $$
 DECLARE
     base pg_catalog.int8 := pg_catalog.pg_current_xact_id()::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.*) 1000000::pg_catalog.int8;
     top pg_catalog.int8 := base OPERATOR(pg_catalog.+) 1000000::pg_catalog.int8;
-    latest pg_catalog.int8;
     previous pg_catalog.int8;
     known pg_catalog.int8;
 BEGIN
-    SELECT e.deletion_id INTO latest FROM reprieve.deletion_tables e
-    WHERE e.deletion_id OPERATOR(pg_catalog.>) base AND e.deletion_id OPERATOR(pg_catalog.<=) top AND e.deletion_id OPERATOR(pg_catalog.<>) taken_before.id
-    ORDER BY e.deletion_id DESC LIMIT 1;
-    IF latest IS NULL THEN
-        RETURN 0;
-    ELSIF latest OPERATOR(pg_catalog.>) id THEN
+    PERFORM FROM reprieve.deletion_tables e
+    WHERE e.deletion_id OPERATOR(pg_catalog.>) taken_before.id AND e.deletion_id OPERATOR(pg_catalog.<=) top LIMIT 1;
+    IF FOUND THEN
         RETURN reprieve.taken_elsewhere(id, relid, base, top);
     END IF;
     SELECT e.deletion_id, e.taken_before INTO previous, known FROM reprieve.deletion_tables e
@@ -200,6 +196,7 @@ BEGIN
     body := format($f$
 DECLARE
     others pg_catalog.int8 := 0;
+    base pg_catalog.int8;
     ignored pg_catalog.bool;
 BEGIN
     IF NEW.rows OPERATOR(pg_catalog.<=) 0 THEN
@@ -211,13 +208,18 @@ BEGIN
     RETURN NEW;
 END $f$,
         CASE WHEN strpos(asks, 'others') > 0 THEN E'
-    PERFORM FROM reprieve.deletion_tables e WHERE e.deletion_id OPERATOR(pg_catalog.=) NEW.deletion_id AND e.relid OPERATOR(pg_catalog.<>) NEW.relid LIMIT 1;
-    IF FOUND THEN
-        others := (SELECT pg_catalog.sum(e.rows) FROM reprieve.deletion_tables e
-                   WHERE e.deletion_id OPERATOR(pg_catalog.=) NEW.deletion_id AND e.relid OPERATOR(pg_catalog.<>) NEW.relid);
+    IF NEW.is_first IS NOT TRUE OR TG_OP OPERATOR(pg_catalog.<>) \'INSERT\' THEN
+        PERFORM FROM reprieve.deletion_tables e WHERE e.deletion_id OPERATOR(pg_catalog.=) NEW.deletion_id AND e.relid OPERATOR(pg_catalog.<>) NEW.relid LIMIT 1;
+        IF FOUND THEN
+            others := (SELECT pg_catalog.sum(e.rows) FROM reprieve.deletion_tables e
+                       WHERE e.deletion_id OPERATOR(pg_catalog.=) NEW.deletion_id AND e.relid OPERATOR(pg_catalog.<>) NEW.relid);
+        END IF;
     END IF;' ELSE '' END || CASE WHEN whole THEN '
     IF NEW.taken_before IS NULL THEN
-        NEW.taken_before := reprieve.taken_before(NEW.deletion_id, NEW.relid);
+        base := pg_catalog.pg_current_xact_id()::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.*) 1000000::pg_catalog.int8;
+        PERFORM FROM reprieve.deletion_tables e WHERE e.deletion_id OPERATOR(pg_catalog.>) base
+            AND e.deletion_id OPERATOR(pg_catalog.<=) (base OPERATOR(pg_catalog.+) 1000000::pg_catalog.int8) AND e.deletion_id OPERATOR(pg_catalog.<>) NEW.deletion_id LIMIT 1;
+        NEW.taken_before := CASE WHEN FOUND THEN reprieve.taken_before(NEW.deletion_id, NEW.relid) ELSE 0 END;
     END IF;' ELSE '' END,
         coalesce(asks, ''),
         CASE WHEN budgets IS NOT NULL THEN format(E'\n    IF %s THEN\n        ignored := reprieve.charge(NEW.deletion_id, NEW.relid, NEW.rows);\n    END IF;', budgets) ELSE '' END);

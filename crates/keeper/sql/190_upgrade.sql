@@ -3,6 +3,9 @@ DO $$
 DECLARE
     old record;
 BEGIN
+    IF (SELECT k.value FROM reprieve.settings k WHERE k.key = 'keeper_version') IS DISTINCT FROM current_setting('reprieve.upgrades_to', true) THEN
+        DELETE FROM reprieve.links_made;
+    END IF;
     FOR old IN SELECT t.relid, t.mode FROM reprieve.tables t JOIN pg_catalog.pg_class c ON c.oid = t.relid
                WHERE t.signature IS DISTINCT FROM 'preparing'
                  AND (SELECT k.value FROM reprieve.settings k WHERE k.key = 'keeper_version')

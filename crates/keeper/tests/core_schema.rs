@@ -179,6 +179,69 @@ async fn key_columns_can_change_their_type_and_go() {
     );
 }
 
+/// However many tables refer to one: what is made for each foreign key is made anew where something of it has changed, and only there.
+#[tokio::test]
+async fn only_foreign_keys_that_changed_are_made_anew() {
+    let database = installed("core_star").await;
+    database
+        .run(
+            "CREATE TABLE hub (id int PRIMARY KEY);
+             CREATE TABLE a (id int PRIMARY KEY, hub_id int CONSTRAINT a_hub REFERENCES hub);
+             CREATE TABLE b (id int PRIMARY KEY, hub_id int CONSTRAINT b_hub REFERENCES hub DEFERRABLE INITIALLY DEFERRED);
+             CREATE TABLE c (id int PRIMARY KEY, hub_id int CONSTRAINT c_hub REFERENCES hub ON DELETE CASCADE);
+             SELECT reprieve.enable_v1('hub'), reprieve.enable_v1('a'), reprieve.enable_v1('b'), reprieve.enable_v1('c');",
+        )
+        .await;
+    let made = "SELECT x.conname, (SELECT string_agg(g.oid::text, ' ' ORDER BY g.oid) FROM pg_trigger g WHERE g.tgname ~ (x.oid || '(_update)?$')),
+                       (SELECT string_agg(f.oid || '.' || f.xmin::text, ' ' ORDER BY f.oid) FROM pg_proc f WHERE f.proname ~ ('_' || x.oid || '$'))
+                FROM reprieve.links_made m JOIN pg_constraint x ON x.oid = m.conoid ORDER BY 1";
+    let before = database.rows(made).await;
+    assert_eq!(before.len(), 3);
+
+    database
+        .run("CREATE TABLE d (id int PRIMARY KEY, hub_id int CONSTRAINT d_hub REFERENCES hub); SELECT reprieve.enable_v1('d'); ALTER TABLE hub ADD name text")
+        .await;
+    let after = database.rows(made).await;
+    assert_eq!(after.len(), 4);
+    // hub has a column more: whatever holds a row of it is made anew, but not the triggers.
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(
+            before.rsplit_once('|').unwrap().0,
+            after.rsplit_once('|').unwrap().0
+        );
+    }
+
+    let before = after;
+    database
+        .run("ALTER TABLE c RENAME hub_id TO hub_no; CREATE TABLE e (id int PRIMARY KEY, hub_id int CONSTRAINT e_hub REFERENCES hub); SELECT reprieve.enable_v1('e')")
+        .await;
+    let after = database.rows(made).await;
+    assert_eq!(
+        [&before[0], &before[1], &before[3]],
+        [&after[0], &after[1], &after[3]]
+    );
+    assert_ne!(before[2], after[2]);
+    assert_eq!(
+        database
+            .rows("SELECT count(*) FROM pg_proc WHERE proname ~ '^(live|all_live|absent)_' AND prosrc ~ '\\mhub_no\\M'")
+            .await,
+        ["3"]
+    );
+
+    // What somebody has taken away comes back.
+    database
+        .run(
+            "SET reprieve.reconciling = '1';
+             DO $$ BEGIN EXECUTE (SELECT string_agg(format('DROP TRIGGER %I ON %s', g.tgname, g.tgrelid::regclass), '; ')
+                                  FROM pg_trigger g JOIN pg_constraint x ON g.tgname ~ ('^~reprieve_(live|unhang)_' || x.oid) AND x.conname = 'a_hub'); END $$;
+             RESET reprieve.reconciling; SELECT reprieve.reconcile_v1()",
+        )
+        .await;
+    let names = "SELECT x.conname, count(*) FROM pg_trigger g JOIN pg_constraint x ON g.tgname ~ ('^~reprieve_(live|unhang)_' || x.oid)
+                 WHERE x.conname IN ('a_hub', 'd_hub') GROUP BY 1 ORDER BY 1";
+    assert_eq!(database.rows(names).await, ["a_hub|4", "d_hub|4"]);
+}
+
 #[tokio::test]
 async fn columns_that_nobody_told_of_are_copied_too() {
     let database = installed("core_untold").await;

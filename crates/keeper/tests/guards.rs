@@ -270,7 +270,12 @@ async fn a_share_is_one_of_live_rows_however_many_tombstones_there_are() {
         .unwrap();
     db.run("SELECT reprieve.guard_v1('jobs', max_share => 50); ANALYZE jobs; SELECT reprieve.monitor_table_v1('jobs'::regclass)")
         .await;
-    held(&session, &delete("mark", "jobs", "id <= 3"), "3 rows of public.jobs").await;
+    held(
+        &session,
+        &delete("mark", "jobs", "id <= 3"),
+        "3 rows of public.jobs",
+    )
+    .await;
     session
         .batch_execute(&delete("mark", "jobs", "id = 1"))
         .await

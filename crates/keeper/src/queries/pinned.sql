@@ -2,7 +2,8 @@
 -- default must not change what our statements mean.
 SET search_path = pg_catalog, pg_temp;
 SET statement_timeout = '60s';
-SET lock_timeout = '2s';
+-- Shorter than deadlock_timeout: of a client and us it is we who give up.
+SET lock_timeout = '500ms';
 SET idle_in_transaction_session_timeout = '60s';
 SET default_transaction_isolation = 'read committed';
 SET default_transaction_read_only = off;
