@@ -52,7 +52,8 @@ BEGIN
                 RAISE;
             END IF;
             RAISE LOG 'reprieve: a schema change is followed later: %', SQLERRM;
-            UPDATE reprieve.tables t SET signature = NULL WHERE t.signature IS NOT NULL AND (relations IS NULL OR t.relid = ANY (relations));
+            UPDATE reprieve.tables t SET signature = NULL FROM pg_class c
+             WHERE c.oid = t.relid AND t.signature IS NOT NULL AND (relations IS NULL OR t.relid = ANY (relations));
         WHEN OTHERS THEN
             IF refuses THEN
                 RAISE;
