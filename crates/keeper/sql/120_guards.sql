@@ -208,7 +208,7 @@ BEGIN
     RETURN NEW;
 END $f$,
         CASE WHEN strpos(asks, 'others') > 0 THEN E'
-    IF NEW.is_first IS NOT TRUE OR TG_OP OPERATOR(pg_catalog.<>) \'INSERT\' THEN
+    IF NEW.is_first IS NOT TRUE OR TG_OP OPERATOR(pg_catalog.<>) ''INSERT'' THEN
         PERFORM FROM reprieve.deletion_tables e WHERE e.deletion_id OPERATOR(pg_catalog.=) NEW.deletion_id AND e.relid OPERATOR(pg_catalog.<>) NEW.relid LIMIT 1;
         IF FOUND THEN
             others := (SELECT pg_catalog.sum(e.rows) FROM reprieve.deletion_tables e
