@@ -83,6 +83,7 @@ const VERBS: &[(&str, &str)] = &[
         "PURGE BACKGROUND OFF",
         "reprieve.purge_background_v1(false)",
     ),
+    ("PURGE EXPORT OFF", "reprieve.purge_export_v1(NULL)"),
     (
         "PURGE DRY RUN BEFORE now()",
         "reprieve.purge_v1(before => now(), dry_run => true)",

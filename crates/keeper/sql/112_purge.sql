@@ -227,6 +227,7 @@ BEGIN
         PERFORM reprieve.purge_tombstones(deletion, relid, waiting, whole, false, budget) WHERE marked;
         places := reprieve.purge_free(deletion, part, relids, waiting, going, stuck, false, budget);
     END;
+    PERFORM reprieve.purge_note(places);
     DELETE FROM reprieve.graveyard g WHERE g.ctid = ANY (places);
     GET DIAGNOSTICS gone = ROW_COUNT;
     UPDATE reprieve.deletion_tables e SET discarded = e.discarded + gone WHERE gone > 0 AND e.deletion_id = deletion AND e.relid = relid;
@@ -321,6 +322,8 @@ CREATE OR REPLACE FUNCTION reprieve.purge_step(relation oid, deletion bigint, be
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     total bigint;
+    receipt bigint;
+    file text;
 BEGIN
     PERFORM set_config('reprieve.reconciling', '1', true);
     -- A hold waits for the purge, or the purge for the hold.
@@ -328,7 +331,9 @@ BEGIN
     SELECT p.taken, p.waiting INTO taken, waiting FROM reprieve.purge_some(relation, deletion, before, budget) p;
     SELECT sum(l.rows) INTO total FROM jsonb_to_recordset(coalesce(taken, '[]')) AS l(rows bigint);
     IF total > 0 THEN
-        PERFORM reprieve.receipt('purge', total, jsonb_build_object('before', before, 'tables', taken));
+        receipt := reprieve.receipt('purge', total, jsonb_build_object('before', before, 'tables', taken));
+        file := reprieve.purge_write(receipt);
+        UPDATE reprieve.receipts r SET result = r.result || jsonb_build_object('file', file) WHERE file IS NOT NULL AND r.id = receipt;
     END IF;
     PERFORM set_config('reprieve.reconciling', '', true);
 END $$;

@@ -21,7 +21,7 @@ BEGIN
             reprieve.purge_v1(regclass, bigint, timestamptz, int, boolean),
             reprieve.show_deletions_v1(timestamptz, timestamptz, text, text, text), reprieve.deletions_per_table_v1(timestamptz, timestamptz, text, text, text),
             reprieve.erase_subject_v1(regclass, text, text[]), reprieve.erase_rows_v1(regclass, oid[], tid[], tid[], text[]), reprieve.erased_v1(bigint),
-            reprieve.retention_v1(), reprieve.caution_v1(oid), reprieve.deleted_v1(anyelement), reprieve.purge_background_v1(boolean),
+            reprieve.retention_v1(), reprieve.caution_v1(oid), reprieve.deleted_v1(anyelement), reprieve.purge_background_v1(boolean), reprieve.purge_export_v1(text),
             reprieve.guard_v1(regclass, text, text, bigint, numeric, text, text, text, interval), reprieve.unguard_v1(regclass, text, text),
             reprieve.budget_v1(text, bigint, interval, int, interval), reprieve.requests_v1(),
             reprieve.request_v1(regclass, text, bigint, text, interval, text), reprieve.request_deletion_v1(regclass, text, bigint, text, interval, text),

@@ -43,6 +43,18 @@ fn purge(words: &mut Words<'_, '_>) -> Result<String, Refusal> {
             "SELECT * FROM reprieve.purge_background_v1({enabled})"
         ));
     }
+    if words.eat("export") {
+        let directory = if words.eat("to") {
+            words.expression(&[], form)?
+        } else {
+            words.want("off", form)?;
+            "NULL".into()
+        };
+        words.end(form)?;
+        return Ok(format!(
+            "SELECT * FROM reprieve.purge_export_v1({directory})"
+        ));
+    }
     let mut arguments = Vec::new();
     if words.eat("dry") {
         words.want("run", form)?;

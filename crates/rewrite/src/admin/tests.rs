@@ -160,6 +160,10 @@ fn retention() {
         "SELECT * FROM reprieve.purge_background_v1(true); SELECT * FROM reprieve.purge_background_v1(false)",
     );
     becomes(
+        "PURGE EXPORT TO '/purged'; PURGE EXPORT OFF",
+        "SELECT * FROM reprieve.purge_export_v1('/purged'); SELECT * FROM reprieve.purge_export_v1(NULL)",
+    );
+    becomes(
         "PURGE DELETION 7 BEFORE now()",
         "SELECT * FROM reprieve.purge_v1(deletion => 7, before => (now())::pg_catalog.timestamptz)",
     );
