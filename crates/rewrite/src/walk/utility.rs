@@ -265,7 +265,8 @@ impl Walk<'_> {
             let close = self.outline.close(at);
             return self.main(at + 1..close, &Ctes::default());
         }
-        at += usize::from(self.outline.word(at, "binary") && self.outline.is_name(at + 1));
+        let binary = self.outline.word(at, "binary") && self.outline.is_name(at + 1);
+        at += usize::from(binary);
         let (reference, next) = self.reference(at, range.end)?;
         let name = reference.name;
         let Some(table) = self.resolve(&name, &Ctes::default(), EntryKind::Target)? else {
@@ -316,7 +317,46 @@ impl Walk<'_> {
         let from = self.text(name)?;
         let shown = self.scope.search_path.show.condition("");
         let query = format!("(SELECT {list}{space}FROM ONLY {from} WHERE {shown})");
-        self.replace(at..direction, &query);
+        self.replace(range.start + 1..direction, &query);
+        self.copy_options(direction + 1, range.end, binary)
+    }
+
+    /// `COPY BINARY t` and `COPY t TO ... [USING] DELIMITERS '|'`: a query takes neither, but the options that they are.
+    fn copy_options(&mut self, to: usize, hi: usize, binary: bool) -> Result<(), Refusal> {
+        let outline = &self.outline;
+        let behind = to + 1 + usize::from(outline.word(to, "program"));
+        let word = behind + usize::from(outline.word(behind, "using"));
+        let delimited = word + 1 < hi && outline.word(word, "delimiters");
+        let options = if delimited { word + 2 } else { behind };
+        let with = options < hi && outline.word(options, "with");
+        let list = options + usize::from(with);
+        if list < hi && outline.opens(list) {
+            let mut added = String::new();
+            if binary {
+                added += "FORMAT binary, ";
+            }
+            if delimited {
+                let delimiter = self.text_with_space(word + 1..word + 2)?;
+                added += &format!("DELIMITER {delimiter}, ");
+                self.replace(behind..word + 2, "");
+            }
+            if !added.is_empty() {
+                self.insert_behind(list, &added);
+            }
+        } else if delimited {
+            let word_for_it = if binary {
+                "BINARY DELIMITER"
+            } else {
+                "DELIMITER"
+            };
+            self.replace(behind..word + 1, word_for_it);
+            // Among the old options DELIMITER stands behind WITH, DELIMITERS in front of it.
+            if with {
+                self.replace(options..options + 1, "");
+            }
+        } else if binary {
+            self.insert_behind(list - 1, " BINARY");
+        }
         Ok(())
     }
 
