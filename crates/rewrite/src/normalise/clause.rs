@@ -300,8 +300,9 @@ fn fetch(draft: &mut Draft<'_>, index: usize) {
 
 /// True for the USING of `MERGE INTO [ONLY] t [*] [[AS] a] USING`.
 fn is_merge(draft: &Draft<'_>, index: usize) -> bool {
-    (index.saturating_sub(10)..index).any(|at| at >= draft.start() && draft.is(at, "merge"))
-        && draft.find(index..draft.end(), &["when"]).is_some()
+    let first = index.saturating_sub(10).max(draft.start());
+    let before = |word: &str| (first..index).any(|at| draft.is(at, word));
+    before("merge") && !before("using") && draft.find(index..draft.end(), &["when"]).is_some()
 }
 
 /// sqlparser wants one table there: a join, and everything else, becomes a subquery.
@@ -477,10 +478,33 @@ fn insert_columns(draft: &mut Draft<'_>, index: usize) {
     if draft.is(at, "as") {
         at += 2;
     }
-    let begins_query = ["select", "values", "with", "table"];
-    if draft.opens(at) && !draft.opens(at + 1) && !draft.one_of(at + 1, &begins_query) {
+    let overriding = |draft: &Draft<'_>, at: usize| 3 * usize::from(draft.is(at, "overriding"));
+    at += overriding(draft, at);
+    if draft.opens(at) && !draft.opens(at + 1) && !draft.one_of(at + 1, QUERIES) {
         let close = draft.partner(at);
         paths(draft, at + 1..close);
+        at = close + 1;
+        at += overriding(draft, at);
+    }
+    source_in_brackets(draft, at);
+}
+
+const QUERIES: &[&str] = &["select", "values", "with", "table"];
+
+/// `INSERT INTO t (VALUES (1))`: sqlparser takes the bracket for a list of columns.
+fn source_in_brackets(draft: &mut Draft<'_>, open: usize) {
+    let close = draft.partner(open);
+    let is_query = draft.opens(open + 1) || draft.one_of(open + 1, &["values", "with", "table"]);
+    if !draft.opens(open) || !is_query {
+        return;
+    }
+    if super::expression::goes_on(draft, close + 1) {
+        let select = [our_word("SELECT"), Token::Mul, our_word("FROM")];
+        draft.replace(open, [&select[..], &[Token::LParen]].concat());
+    } else {
+        draft.drop(open..open + 1);
+        draft.drop(close..close + 1);
+        source_in_brackets(draft, open + 1);
     }
 }
 

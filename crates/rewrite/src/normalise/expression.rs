@@ -53,6 +53,15 @@ pub(super) fn word(draft: &mut Draft<'_>, index: usize) {
                 draft.replace(at, vec![our_word("NULL")]);
             }
         }
+        // TRIM(FROM x)
+        "trim" if draft.opens(index + 1) && draft.is(index + 2, "from") => {
+            draft.drop(index + 2..index + 3);
+        }
+        // SUBSTRING(x FOR n FROM m)
+        "substring" if draft.opens(index + 1) => substring(draft, index + 1),
+        // NATIONAL CHARACTER and NCHAR, where a type must stand.
+        "national" if names_type(draft, index) => draft.drop(index..index + 1),
+        "nchar" if names_type(draft, index) => draft.replace(index, vec![our_word("char")]),
         // TRIM(TRAILING FROM x)
         "leading" | "trailing" | "both" if draft.is(index + 1, "from") => {
             draft.drop(index + 1..index + 2);
@@ -78,6 +87,29 @@ pub(super) fn word(draft: &mut Draft<'_>, index: usize) {
         }
         "columns" => columns(draft, index),
         _ => {}
+    }
+}
+
+/// Behind `::`, or behind AS within brackets.
+fn names_type(draft: &Draft<'_>, index: usize) -> bool {
+    if draft.previous_kind(index) == Some(TokenKind::Typecast) {
+        return true;
+    }
+    let mut end = index;
+    while end < draft.end() && draft.kind(end) != Some(TokenKind::RightParenthesis) {
+        end = draft.skip(end);
+    }
+    draft.follows(index, &["as"]) && draft.partner(end) < index
+}
+
+/// sqlparser knows FROM in front of FOR only, or commas.
+fn substring(draft: &mut Draft<'_>, open: usize) {
+    let close = draft.partner(open);
+    let length = draft.find(open + 1..close, &["for"]);
+    let start = length.and_then(|length| draft.find(length + 1..close, &["from"]));
+    if let (Some(length), Some(start)) = (length, start) {
+        draft.replace(length, vec![Token::Comma]);
+        draft.replace(start, vec![Token::Comma]);
     }
 }
 

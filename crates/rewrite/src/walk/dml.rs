@@ -396,7 +396,11 @@ impl Walk<'_> {
         if listed || self.entries[entry].table.is_none() {
             return Ok(());
         }
-        let at = range.start;
+        let Range { mut start, mut end } = range;
+        while self.outline.opens(start) && self.outline.after(start) == end {
+            (start, end) = (start + 1, end - 1);
+        }
+        let (at, range) = (start, start..end);
         let combined = self
             .outline
             .find(at, range.end, &["union", "intersect", "except", "with"])

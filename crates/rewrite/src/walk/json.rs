@@ -27,6 +27,13 @@ impl Walk<'_> {
 
     /// Notes which tokens between these brackets are no expressions.
     pub(super) fn words_of_call(&mut self, open: usize) {
+        let called = open.wrapping_sub(1);
+        // XMLELEMENT(NAME t): a label.
+        if self.outline.one_of(called, &["xmlelement", "xmlpi"])
+            && self.outline.word(open + 1, "name")
+        {
+            self.take_all(open + 1..open + 3);
+        }
         if !self.has_words(open) {
             return;
         }
