@@ -66,7 +66,8 @@ impl Walk<'_> {
                 || (self.scope.encoding != ClientEncoding::Utf8
                     && text.is_ok_and(|text| !text.is_ascii()))
         });
-        let wraps = entry.place == Place::Wrap || !entry.alias_columns.is_empty();
+        let wraps =
+            matches!(entry.place, Place::Wrap | Place::Around) || !entry.alias_columns.is_empty();
         if unwritable || (wraps && !self.can_wrap_cloak(id)) {
             self.entries[id].cloak = None;
         } else if wraps {

@@ -474,7 +474,8 @@ impl Walk<'_> {
             return Err(self.unread(on.min(end - 1)));
         }
         // A source row hidden by a condition would count as "not matched": only a subquery hides it.
-        self.settle(&source, Place::Wrap, false);
+        self.settle(&source, Place::Around, false);
+        self.levels[level].nodes.push((source, Place::Around));
         self.expressions(on + 1..when, level, ctes)?;
         self.levels[level].joins.push(on + 1..when);
         let join = self.levels[level].joins.len() - 1;

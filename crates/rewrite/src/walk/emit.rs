@@ -29,6 +29,7 @@ const AGGREGATES: &[&str] = &[
 impl Walk<'_> {
     /// Writes all edits but those of COPY, which need no resolving.
     pub(super) fn emit(&mut self) -> Result<(), Refusal> {
+        self.spell_naturals();
         for entry in 0..self.entries.len() {
             self.decide(entry)?;
             self.decide_cloak(entry);
@@ -50,8 +51,10 @@ impl Walk<'_> {
         let Some(why) = self.must_wrap(entry) else {
             return Ok(());
         };
-        if self.row_suffices(entry) && self.cannot_wrap(entry).is_some() {
-            self.rows_in_place[entry] = true;
+        let as_table = self.row_suffices(entry) || self.filter_suffices(entry);
+        if as_table && self.cannot_wrap(entry).is_some() {
+            self.rows_in_place[entry] = !self.entries[entry].uses.whole_row.is_empty();
+            self.filtered[entry] = self.entries[entry].place == Place::Around;
             return Ok(());
         }
         self.wrap(entry, why)
@@ -62,7 +65,7 @@ impl Walk<'_> {
         if entry.table.is_none() || entry.kind != EntryKind::Source {
             return None;
         }
-        if entry.place == Place::Wrap {
+        if matches!(entry.place, Place::Wrap | Place::Around) {
             return Some("its rows meet an outer, natural or parenthesised join, or a MERGE");
         }
         if !entry.uses.whole_row.is_empty() {
@@ -82,9 +85,20 @@ impl Walk<'_> {
             Place::Filter => true,
             // Its key tells.
             Place::On(_) => self.key_of(id).is_some(),
+            Place::Around => self.can_filter(id) && self.key_of(id).is_some(),
             Place::Wrap | Place::Nowhere => false,
         };
         is_there && entry.uses.hidden.is_none() && !entry.aliases_reach_ours()
+    }
+
+    /// True if a join around the table does, and its row is not asked for.
+    fn filter_suffices(&self, id: EntryId) -> bool {
+        let entry = &self.entries[id];
+        self.can_filter(id)
+            && entry.uses.whole_row.is_empty()
+            && entry.uses.hidden.is_none()
+            && !entry.aliases_reach_ours()
+            && !entry.aliases_repeat()
     }
 
     fn wrap(&mut self, entry: EntryId, why: &str) -> Result<(), Refusal> {
@@ -107,7 +121,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn cannot_wrap(&self, id: EntryId) -> Option<&'static str> {
+    pub(super) fn cannot_wrap(&self, id: EntryId) -> Option<&'static str> {
         let entry = &self.entries[id];
         if entry.kind != EntryKind::Source {
             return Some("but it is the target of the statement");
@@ -178,7 +192,6 @@ impl Walk<'_> {
         for range in &level.grouped {
             used.extend(self.names_in(range.clone(), true));
         }
-        let stars = level.stars.iter().any(|star| star.qualifier.is_some());
         let is_row = |&(token, _): &(usize, String)| {
             let mut rows = entry.uses.whole_row.iter();
             rows.any(|row| row.tokens.start == token)
@@ -186,7 +199,7 @@ impl Walk<'_> {
         let is_column = |(_, name): &(usize, String)| {
             entry.has_visible(name) && !grouped.iter().any(|(_, grouped)| grouped == name)
         };
-        stars || used.iter().any(|name| is_row(name) || is_column(name))
+        !level.stars.is_empty() || used.iter().any(|name| is_row(name) || is_column(name))
     }
 
     /// The names in `range` with their tokens.
@@ -221,13 +234,19 @@ impl Walk<'_> {
     /// A `*` that cannot be written out makes its tables subqueries.
     fn decide_stars(&mut self, level: LevelId) -> Result<(), Refusal> {
         let why = "* cannot be written out as a list of its columns here";
+        if self.levels[level].merges
+            && self.has_unwrappable_star(level)
+            && self.outputs(level).is_some()
+        {
+            self.levels[level].listed = true;
+        }
+        let merges = self.levels[level].merges && !self.levels[level].listed;
         for star in 0..self.levels[level].stars.len() {
             let entries = self.starred(level, &self.levels[level].stars[star]);
             let bare = self.levels[level].stars[star].qualifier.is_none();
             let nameless = entries
                 .iter()
                 .any(|&entry| self.entries[entry].exposed.is_none());
-            let merges = self.levels[level].merges;
             for entry in entries {
                 if self.entries[entry].table.is_some()
                     && ((bare && (nameless || merges))
@@ -277,6 +296,7 @@ impl Walk<'_> {
                 self.emit_cloak_wrap(entry)?;
             }
         }
+        self.emit_joins(level)?;
         for index in 0..self.deletions.len() {
             if self.deletions[index].level == level {
                 self.emit_deletion(index)?;
@@ -316,7 +336,7 @@ impl Walk<'_> {
         Ok(predicates.join(" AND "))
     }
 
-    fn predicate(&self, entry: &Entry) -> Result<String, Refusal> {
+    pub(super) fn predicate(&self, entry: &Entry) -> Result<String, Refusal> {
         let qualifier = self.text(entry.qualifier.clone())? + ".";
         Ok(self.scope.search_path.show.condition(&qualifier))
     }
@@ -401,6 +421,12 @@ impl Walk<'_> {
                 .iter()
                 .any(|entry| self.is_open(*entry) || masked(entry).is_some())
         {
+            return Ok(());
+        }
+        if self.levels[level].listed && self.levels[level].stars[index].qualifier.is_none() {
+            let tokens = self.levels[level].stars[index].tokens.clone();
+            let list = self.levels[level].list_text.clone();
+            self.replace(tokens, &list);
             return Ok(());
         }
         let mut lists = Vec::new();

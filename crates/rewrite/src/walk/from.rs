@@ -79,6 +79,7 @@ impl Walk<'_> {
         while at < range.end {
             let (node, next) = self.table_reference(at, range.end, level, ctes)?;
             self.settle(&node, outermost, false);
+            self.levels[level].nodes.push((node, outermost));
             if next < range.end && !self.outline.is(next, TokenKind::Comma) {
                 return Err(self.unread(next));
             }
@@ -135,7 +136,10 @@ impl Walk<'_> {
         }
         let (mut right, mut at) = self.primary(at + 1, hi, level, ctes)?;
         let mut condition = if natural {
-            Condition::Natural
+            Condition::Natural {
+                word: lo,
+                last: at - 1,
+            }
         } else {
             Condition::Cross
         };
@@ -168,12 +172,22 @@ impl Walk<'_> {
     ) -> Result<(Condition, usize), Refusal> {
         if self.outline.word(lo, "using") && self.outline.opens(lo + 1) {
             self.levels[level].merges = true;
-            let mut at = self.outline.after(lo + 1);
-            if self.outline.word(at, "as") && at + 1 < hi {
-                self.take(at + 1);
-                at += 2;
+            let last = self.outline.close(lo + 1);
+            let columns = self.outline.split(lo + 2, last);
+            let columns = columns
+                .iter()
+                .filter_map(|column| self.outline.name(column.start))
+                .collect();
+            let alias = (self.outline.word(last + 1, "as") && last + 2 < hi).then_some(last + 2);
+            if let Some(alias) = alias {
+                self.take(alias);
             }
-            return Ok((Condition::Using, at));
+            let using = Condition::Using {
+                columns,
+                last,
+                alias,
+            };
+            return Ok((using, alias.unwrap_or(last) + 1));
         }
         if !self.outline.word(lo, "on") || lo >= hi {
             return Err(self.unread(lo.min(hi.saturating_sub(1))));
@@ -266,8 +280,8 @@ impl Walk<'_> {
             self.entries[entry].covered = true;
         }
         self.levels[level].merges = merged_before;
-        self.other(&alias, None, level);
-        Ok((Node::Covered(Box::new(node)), next))
+        let entry = self.other(&alias, None, level);
+        Ok((Node::Covered(Box::new(node), entry), next))
     }
 
     /// A function call whose arguments open at `open`.
@@ -459,7 +473,7 @@ impl Walk<'_> {
                     entry.place = outer;
                 }
             }
-            Node::Covered(join) => self.settle(join, Place::Wrap, true),
+            Node::Covered(join, _) => self.settle(join, Place::Wrap, true),
             Node::Join {
                 kind,
                 condition,
@@ -468,14 +482,18 @@ impl Walk<'_> {
             } => {
                 let nullable = match condition {
                     Condition::On(join) => Place::On(*join),
-                    Condition::Using | Condition::Natural | Condition::Cross => Place::Wrap,
+                    Condition::Using { .. } | Condition::Natural { .. } | Condition::Cross => {
+                        Place::Around
+                    }
                 };
-                let merged = merged || *condition == Condition::Natural;
+                let is_spelled = |word: &usize| self.spelled.contains(word);
+                let merged = merged
+                    || matches!(condition, Condition::Natural { word, last: _ } if !is_spelled(word));
                 let (on_left, on_right) = match kind {
                     JoinKind::Inner => (outer, outer),
                     JoinKind::Left => (outer, nullable),
                     JoinKind::Right => (nullable, outer),
-                    JoinKind::Full => (Place::Wrap, Place::Wrap),
+                    JoinKind::Full => (Place::Around, Place::Around),
                 };
                 self.settle(left, on_left, merged);
                 self.settle(right, on_right, merged);

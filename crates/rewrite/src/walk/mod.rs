@@ -14,6 +14,7 @@ mod definition;
 mod dml;
 mod emit;
 mod from;
+mod joins;
 mod json;
 mod mark;
 mod outline;
@@ -75,6 +76,7 @@ pub(crate) fn statement(
         .any(|entry| entry.table.is_some() || entry.cloak.is_some())
     {
         walk.wrapped = vec![false; walk.entries.len()];
+        walk.filtered = vec![false; walk.entries.len()];
         walk.rows_in_place = vec![false; walk.entries.len()];
         walk.resolve_names()?;
         walk.emit()?;
@@ -162,6 +164,10 @@ struct Walk<'a> {
     depth: usize,
     /// For each entry: it becomes a subquery.
     wrapped: Vec<bool>,
+    /// For each entry: a join around it filters it.
+    filtered: Vec<bool>,
+    /// NATURAL joins that are written as joins with USING, by that word.
+    spelled: Vec<usize>,
     /// For each entry: its whole row is written where it is used.
     rows_in_place: Vec<bool>,
     changes: Vec<Change>,
@@ -206,6 +212,8 @@ impl<'a> Walk<'a> {
             table_commands: Vec::new(),
             depth: 0,
             wrapped: Vec::new(),
+            filtered: Vec::new(),
+            spelled: Vec::new(),
             rows_in_place: Vec::new(),
             changes: Vec::new(),
             marked: false,

@@ -40,6 +40,11 @@ pub(super) struct Level {
     pub lock: Lock,
     /// USING or NATURAL: `*` names the merged columns first, and once.
     pub merges: bool,
+    /// The members of FROM, and where conditions on their rows go.
+    pub nodes: Vec<(Node, Place)>,
+    /// `*` is written out although columns are merged, as this text.
+    pub listed: bool,
+    pub list_text: String,
 }
 
 /// Where conditions on the rows of a level go.
@@ -112,6 +117,8 @@ pub(super) enum Place {
     On(usize),
     /// No condition can take it: the table must become a subquery.
     Wrap,
+    /// The same, but a join around the table would do, too.
+    Around,
     /// Rows of it are not read.
     Nowhere,
 }
@@ -165,6 +172,21 @@ impl Entry {
         }
         let names = self.visible_names();
         (1..names.len()).any(|index| names[..index].contains(&names[index]))
+    }
+
+    /// The same for each table whose columns are known.
+    pub fn known_names(&self) -> Option<Vec<String>> {
+        let (None, Some(bin)) = (&self.table, &self.bin) else {
+            return self.table.is_some().then(|| self.visible_names());
+        };
+        let mut names: Vec<String> = bin
+            .visible_columns()
+            .map(|column| column.name.clone())
+            .collect();
+        for (name, alias) in names.iter_mut().zip(&self.alias_columns) {
+            name.clone_from(alias);
+        }
+        Some(names)
     }
 
     pub fn has_visible(&self, name: &str) -> bool {
@@ -225,8 +247,8 @@ pub(super) enum Node {
         left: Box<Node>,
         right: Box<Node>,
     },
-    /// A join with an alias of its own.
-    Covered(Box<Node>),
+    /// A join with an alias of its own, and the entry of that.
+    Covered(Box<Node>, EntryId),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -237,12 +259,21 @@ pub(super) enum JoinKind {
     Full,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Condition {
     /// Index into `Level::joins`.
     On(usize),
-    Using,
-    Natural,
+    Using {
+        columns: Vec<String>,
+        /// The token that closes the list.
+        last: usize,
+        alias: Option<usize>,
+    },
+    Natural {
+        word: usize,
+        /// The last token of what is joined.
+        last: usize,
+    },
     Cross,
 }
 
