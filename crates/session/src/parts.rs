@@ -65,9 +65,8 @@ enum Block {
 pub(crate) fn cut(reading: &Reading<'_>, wanted: usize, status: TransactionStatus) -> Option<Cut> {
     let statements = reading.scanned.statements();
     let mut block = match status {
-        TransactionStatus::InTransaction => Block::Explicit,
+        TransactionStatus::InTransaction | TransactionStatus::Failed => Block::Explicit,
         TransactionStatus::Idle => Block::Outside,
-        TransactionStatus::Failed => return None,
     };
     let mut segment = 0;
     for (index, statement) in statements.iter().enumerate().take(wanted) {
@@ -158,9 +157,9 @@ impl Session {
         if cut.wraps && parts.wrap == Wrap::None {
             parts.wrap = Wrap::Wanted;
         }
-        let checks = is_new && self.status == TransactionStatus::Idle;
+        let checks = is_new && self.status != TransactionStatus::InTransaction;
         if checks {
-            // PostgreSQL reads the whole text before it runs any of it.
+            // PostgreSQL reads the whole text before it runs any of it. A transaction of the client's would fail of it.
             self.inject_text(Purpose::Syntax, text, out);
         }
         self.client_rest = Rest::Drop(header.frame());

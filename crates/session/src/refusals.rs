@@ -49,8 +49,8 @@ const DOCUMENTED: &[Documented] = &[
     Documented {
         code: "W5",
         sqlstate: "0A000",
-        when: "In a failed transaction, one message ends a transaction that changed settings or the schema, and then uses a soft-delete table.",
-        why: "What its name means behind the end is not known before the message runs. Outside of failed transactions it is sent in parts.",
+        when: "A Query behind messages of the extended protocol without a Sync ends a transaction that changed settings or the schema, and then uses a soft-delete table.",
+        why: "What its name means behind the end is not known before the message runs, and such a message cannot be sent in parts.",
         instead: "Send the statements separately.",
     },
     Documented {

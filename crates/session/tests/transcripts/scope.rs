@@ -143,7 +143,8 @@ fn nothing_is_injected_into_a_failed_transaction() {
             S Error 25P02 aborted | Ready E
               < Error S=ERROR C=25P02 M=aborted | Ready E
             C Query ROLLBACK; DELETE FROM t
-              > Query SELECT "refused by reprieve"
+              > Parse reprieve_probe ROLLBACK; DELETE FROM t | Close Sreprieve_probe | Sync
+              holds
             S Error 25P02 aborted | Ready E
               < Error S=ERROR C=25P02 M=aborted | Ready E
         "#]],
@@ -209,7 +210,8 @@ fn behind_the_end_of_a_failed_transaction_names_mean_what_they_did() {
             S Error 42601 syntax | Ready E
               < Error S=ERROR C=42601 M=syntax | Ready E
             C Query ROLLBACK; DELETE FROM t
-              > Query SELECT "refused by reprieve"
+              > Parse reprieve_probe ROLLBACK; DELETE FROM t | Close Sreprieve_probe | Sync
+              holds
             S Error 25P02 aborted | Ready E
               < Error S=ERROR C=25P02 M=aborted | Ready E
         "#]],

@@ -53,6 +53,30 @@ fn statements() -> Vec<Script> {
                 "DELETE FROM c AS x RETURNING x.id, x.t_id + 1 AS next",
             ],
         ),
+        queries(
+            "rollback_and_more_in_a_failed_transaction",
+            &[
+                "BEGIN",
+                "SET LOCAL search_path = public",
+                "SELECT 1/0",
+                "SELECT 1; ROLLBACK; SELECT * FROM t",
+                "ROLLBACK; SELEC * FROM t",
+                "ROLLBACK; SELECT id FROM t ORDER BY id; DELETE FROM t WHERE id = 1; SELECT count(*) FROM t",
+                "SELECT count(*) FROM t",
+            ],
+        ),
+        queries(
+            "rollback_to_and_more_in_a_failed_transaction",
+            &[
+                "BEGIN; SAVEPOINT s; SET LOCAL search_path = public; ALTER TABLE t ADD COLUMN more int; SELECT 1/0",
+                "BEGIN",
+                "SAVEPOINT s",
+                "ALTER TABLE t ADD COLUMN more int",
+                "SELECT 1/0",
+                "ROLLBACK TO nowhere; SELECT * FROM t",
+                "ROLLBACK TO s; SELECT * FROM t ORDER BY id; DELETE FROM t WHERE id = 2; COMMIT; SELECT count(*) FROM t",
+            ],
+        ),
         queries("empty", &["", ";", "  ", "-- comment", ";;;", "/* c */;"]),
         queries(
             "several",
