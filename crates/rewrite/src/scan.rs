@@ -90,6 +90,7 @@ pub fn scan<'t>(
         },
         head: Head::default(),
         unsettled: None,
+        renamed: Vec::new(),
         defined: None,
         tokens: catalog
             .cloaks()
@@ -118,6 +119,8 @@ struct Scanner<'t, 'c> {
     head: Head,
     /// The first statement that may change what the names behind it mean.
     unsettled: Option<usize>,
+    /// Names that earlier statements of the text give to marked tables.
+    renamed: Vec<String>,
     /// Start of the first statement that may end the marking of a table.
     defined: Option<usize>,
     /// Those of the statement so far, while it is worth while to keep them.
@@ -132,7 +135,10 @@ impl<'t> Scanner<'t, '_> {
         if token.kind == TokenKind::Semicolon && self.head.ends_statement() {
             return self.end_statement();
         }
-        if !self.transparent && self.head.first_name.is_none() && self.may_name_ours(token) {
+        if !self.transparent
+            && self.head.first_name.is_none()
+            && (self.may_name_ours(token) || self.may_name_renamed(token))
+        {
             self.head.first_name = Some(token.start as usize);
         }
         if self.cloaks && self.head.first_system.is_none() && self.may_name_system(token) {
@@ -206,6 +212,25 @@ impl<'t> Scanner<'t, '_> {
         }
     }
 
+    /// True if the token is a name that a marked table has by then.
+    fn may_name_renamed(&self, token: Token) -> bool {
+        if self.renamed.is_empty() {
+            return false;
+        }
+        let tokens = Tokens::lex(&self.text[token.range()], true);
+        let name = tokens.as_ref().ok().and_then(|tokens| tokens.identifier(0));
+        name.is_some_and(|name| self.renamed.iter().any(|renamed| *renamed == name))
+    }
+
+    /// The name that `ALTER ... RENAME TO name` gives.
+    fn new_name(&self, range: Range<usize>) -> Option<String> {
+        let strings = self.found.standard_conforming_strings;
+        let tokens = Tokens::lex_part(self.text, range, strings).ok()?;
+        let to = (1..tokens.len())
+            .find(|&at| tokens.is_word(at, "to") && tokens.is_word(at - 1, "rename"))?;
+        tokens.identifier(to + 1).map(Cow::into_owned)
+    }
+
     fn is_marked(&self, word: &[u8]) -> bool {
         let mut folded = [0; NAME_BYTES_MAX];
         let Some(folded) = folded.get_mut(..word.len()) else {
@@ -266,6 +291,12 @@ impl<'t> Scanner<'t, '_> {
         if unsettles.applies(head.first_name.is_some()) {
             self.unsettled.get_or_insert(range.start);
         }
+        if head.first_name.is_some() && head.alters(self.text) {
+            let name = self.new_name(range.clone());
+            self.renamed.extend(name);
+        } else if !self.transparent && head.is_block(self.text) {
+            self.renamed.extend(names_given(&self.text[range.clone()]));
+        }
         if head.may_end_marking(self.text) {
             self.defined.get_or_insert(range.start);
         }
@@ -323,6 +354,29 @@ impl<'t> Scanner<'t, '_> {
                     !table.name.is_ascii() || occurs(table.name.to_ascii_lowercase().as_bytes())
                 })
     }
+}
+
+/// Each name behind RENAME TO in the code of a DO block.
+fn names_given(code: &[u8]) -> Vec<String> {
+    let is_part =
+        |byte: u8| byte.is_ascii_alphanumeric() || !byte.is_ascii() || b"_$\"".contains(&byte);
+    let words: Vec<&[u8]> = code
+        .split(|&byte| !is_part(byte))
+        .filter(|word| !word.is_empty())
+        .collect();
+    let names = words.windows(3).filter_map(|words| match words {
+        [rename, to, name]
+            if rename.eq_ignore_ascii_case(b"rename") && to.eq_ignore_ascii_case(b"to") =>
+        {
+            let name = std::str::from_utf8(name).ok()?;
+            Some(match name.strip_prefix('"') {
+                Some(name) => name.trim_end_matches('"').to_owned(),
+                None => catalog::fold_identifier(name),
+            })
+        }
+        _ => None,
+    });
+    names.collect()
 }
 
 /// `NAMEDATALEN - 1`.

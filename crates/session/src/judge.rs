@@ -312,6 +312,16 @@ impl Session {
             return Ok(Judgement::Untouched(reading.untouched(catalog)));
         }
         let Some(path) = self.scope.known().cloned() else {
+            let is_open = self.status == TransactionStatus::InTransaction;
+            if let Some(cut) = self.cut(
+                reading,
+                reading.behind_characteristics().filter(|_| is_open),
+            ) {
+                return Ok(Judgement::Refused(Refused {
+                    cut: Some(cut),
+                    ..refusals::behind_transaction_end().into()
+                }));
+            }
             return self.wait_for(Wish::LearnScope, out);
         };
         Ok(match reading.plan(catalog, &path, is_new, &*self.host) {

@@ -102,6 +102,26 @@ impl<'t> Reading<'t> {
         ends_transaction_within(self.scanned.statements())
     }
 
+    /// The statement behind the last SET TRANSACTION with which the text begins, among other settings: a transaction that was
+    /// asked anything takes none any more.
+    pub fn behind_characteristics(&self) -> Option<usize> {
+        let statements = self.scanned.statements();
+        let sets = |statement: &Statement| {
+            let text = self.text.get(statement.range.clone()).unwrap_or_default();
+            let begins = |word: &[u8]| {
+                text.get(..word.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(word))
+            };
+            let names = text
+                .windows(11)
+                .any(|part| part.eq_ignore_ascii_case(b"transaction"));
+            begins(b"set").then_some(names)
+        };
+        let settings = statements.iter().map_while(sets).collect::<Vec<_>>();
+        let last = settings.iter().rposition(|names| *names)?;
+        (last + 1 < statements.len()).then_some(last + 1)
+    }
+
     /// The statement behind the first one that ends a transaction.
     pub fn behind_transaction_end(&self) -> Option<usize> {
         let statements = self.scanned.statements();

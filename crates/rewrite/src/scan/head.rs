@@ -187,6 +187,14 @@ impl Head {
         }
     }
 
+    pub fn alters(&self, text: &[u8]) -> bool {
+        let words = Words {
+            text,
+            first: &self.first,
+        };
+        words.is(0, "alter")
+    }
+
     pub fn sets_constraints(&self, text: &[u8]) -> bool {
         let words = Words {
             text,

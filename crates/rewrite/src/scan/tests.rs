@@ -298,3 +298,30 @@ fn definitions_that_keep_columns_pass_where_the_keeper_is_told_before() {
         }
     }
 }
+
+#[test]
+fn a_new_name_of_a_marked_table_is_ours_in_the_rest_of_the_text() {
+    for (text, behind) in [
+        ("ALTER TABLE orders RENAME TO u; SELECT 1 FROM U", true),
+        (
+            "ALTER TABLE IF EXISTS ONLY orders RENAME TO \"U\"; DELETE FROM \"U\"",
+            true,
+        ),
+        (
+            "ALTER TABLE orders RENAME TO u; ALTER TABLE u RENAME TO v; TABLE v",
+            true,
+        ),
+        (
+            "DO $$ BEGIN ALTER TABLE orders RENAME TO u; END $$; TABLE u",
+            true,
+        ),
+        ("ALTER TABLE orders RENAME TO u; SELECT 1 FROM v", false),
+        ("ALTER TABLE orders RENAME a TO u; SELECT 1 FROM u", false),
+        ("ALTER TABLE other RENAME TO u; SELECT 1 FROM u", false),
+        ("SELECT 1 FROM u; ALTER TABLE orders RENAME TO u", false),
+    ] {
+        let scanned = scan(text.as_bytes(), &catalog(), true, ClientEncoding::Utf8);
+        assert_eq!(scanned.must_be_read(), behind, "{text}");
+        assert_eq!(scanned.behind_definition().is_some(), behind, "{text}");
+    }
+}

@@ -318,11 +318,12 @@ impl Walk<'_> {
         let shown = self.scope.search_path.show.condition("");
         let query = format!("(SELECT {list}{space}FROM ONLY {from} WHERE {shown})");
         self.replace(range.start + 1..direction, &query);
-        self.copy_options(direction + 1, range.end, binary)
+        self.copy_options(direction + 1, range.end, binary);
+        Ok(())
     }
 
     /// `COPY BINARY t` and `COPY t TO ... [USING] DELIMITERS '|'`: a query takes neither, but the options that they are.
-    fn copy_options(&mut self, to: usize, hi: usize, binary: bool) -> Result<(), Refusal> {
+    fn copy_options(&mut self, to: usize, hi: usize, binary: bool) {
         let outline = &self.outline;
         let behind = to + 1 + usize::from(outline.word(to, "program"));
         let word = behind + usize::from(outline.word(behind, "using"));
@@ -330,18 +331,14 @@ impl Walk<'_> {
         let options = if delimited { word + 2 } else { behind };
         let with = options < hi && outline.word(options, "with");
         let list = options + usize::from(with);
+        // The delimiter stays where it is: a plan of one shape serves other literals.
         if list < hi && outline.opens(list) {
-            let mut added = String::new();
-            if binary {
-                added += "FORMAT binary, ";
-            }
+            let format = if binary { "FORMAT binary, " } else { "" };
             if delimited {
-                let delimiter = self.text_with_space(word + 1..word + 2)?;
-                added += &format!("DELIMITER {delimiter}, ");
-                self.replace(behind..word + 2, "");
-            }
-            if !added.is_empty() {
-                self.insert_behind(list, &added);
+                self.replace(behind..word + 1, &format!("({format}DELIMITER"));
+                self.replace(options..list + 1, ",");
+            } else if binary {
+                self.insert_behind(list, format);
             }
         } else if delimited {
             let word_for_it = if binary {
@@ -357,7 +354,6 @@ impl Walk<'_> {
         } else if binary {
             self.insert_behind(list - 1, " BINARY");
         }
-        Ok(())
     }
 
     /// COPY FROM: its values are for the columns the client knows of.

@@ -77,6 +77,29 @@ fn statements() -> Vec<Script> {
                 "ROLLBACK TO s; SELECT * FROM t ORDER BY id; DELETE FROM t WHERE id = 2; COMMIT; SELECT count(*) FROM t",
             ],
         ),
+        queries(
+            "new_name_of_a_table",
+            &[
+                "ALTER TABLE t RENAME TO renamed; SELECT * FROM renamed ORDER BY id; DELETE FROM renamed WHERE id = 1 RETURNING *",
+                "BEGIN",
+                "ALTER TABLE renamed RENAME TO again; ALTER TABLE again RENAME TO \"T\"; SELECT count(*) FROM \"T\"",
+                "ROLLBACK",
+                "SELECT count(*) FROM renamed",
+            ],
+        ),
+        queries(
+            "isolation_level_behind_another_path",
+            &[
+                "SET search_path = public, pg_temp",
+                "BEGIN",
+                "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SELECT count(*) FROM t; DELETE FROM t WHERE id = 1",
+                "SHOW transaction_isolation",
+                "ROLLBACK",
+                "BEGIN",
+                "SET LOCAL search_path = public; SET LOCAL transaction_isolation TO 'repeatable read'; TABLE t; SHOW transaction_isolation",
+                "ROLLBACK; SET search_path = public; BEGIN; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM t",
+            ],
+        ),
         queries("empty", &["", ";", "  ", "-- comment", ";;;", "/* c */;"]),
         queries(
             "several",
