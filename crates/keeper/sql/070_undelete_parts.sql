@@ -46,6 +46,32 @@ BEGIN
     END IF;
 END $$;
 
+-- 55000 unless soft delete is enabled on a table, on one of its partitions or on what it is a partition of, or something of it is in the bin
+-- still: rows, or references to put back.
+CREATE OR REPLACE FUNCTION reprieve.require_bin_v1(relation regclass) RETURNS void
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    tree oid[] := reprieve.tree_of(relation);
+BEGIN
+    IF NOT EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = ANY (tree))
+       AND NOT EXISTS (SELECT FROM reprieve.graveyard g WHERE g.relid = ANY (tree))
+       AND NOT EXISTS (SELECT FROM reprieve.relinks r WHERE r.relid = ANY (tree)) THEN
+        RAISE EXCEPTION 'soft delete is not enabled on %, and nothing of it is in the bin', coalesce(reprieve.qualified(relation), relation::text)
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = format('SHOW TABLES lists what is enabled; ENABLE SOFT DELETE ON %s enables it.', coalesce(reprieve.qualified(relation), relation::text));
+    END IF;
+END $$;
+
+-- Fails as a DELETE with this condition would, and runs nothing. The condition stands without brackets: with them `a) OR (b` would be one.
+-- Runs with the caller's rights and search path.
+CREATE OR REPLACE FUNCTION reprieve.require_condition_v1(t regclass, predicate text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE (SELECT pg_catalog.format('SELECT FROM %I.%I AS %2$I WHERE %3$s LIMIT 0', n.nspname, c.relname, predicate)
+               FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+              WHERE c.oid OPERATOR(pg_catalog.=) t);
+END $$;
+
 -- Why rows of a table that was dropped cannot come back, and what would help.
 CREATE OR REPLACE FUNCTION reprieve.no_table(relid oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -67,7 +67,10 @@ BEGIN
         BEGIN
             SELECT array_agg(h.leaf), array_agg(h.tid) INTO leaves, places
               FROM (SELECT DISTINCT x.leaf, x.tid FROM reprieve.undelete_holders(t.relid, ids, act) x) h;
-        EXCEPTION WHEN data_exception THEN
+        EXCEPTION WHEN OTHERS THEN
+            IF NOT reprieve.is_about_rows(SQLSTATE) THEN
+                RAISE;
+            END IF;
             -- Rows that no longer fit their table are found and named row by row, behind this.
             CONTINUE;
         END;

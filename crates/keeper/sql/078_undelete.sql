@@ -99,6 +99,15 @@ BEGIN
     RETURN QUERY SELECT * FROM reprieve.undelete('undelete from', target, mode, ids, true);
 END $$;
 
+-- Adds to the last line of an undelete of rows that a condition finds how many rows in the bin nobody could ask.
+CREATE OR REPLACE FUNCTION reprieve.say_unread(table_name text, INOUT verdict text, INOUT detail text, unread bigint)
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN unread > 0 AND table_name = '(all)' AND verdict = 'COMPLETE' THEN 'INCOMPLETE' ELSE verdict END,
+           CASE WHEN unread > 0 AND table_name = '(all)'
+                THEN concat_ws('; ', nullif(detail, ''), format('%s deleted row(s) of the table were not looked at, as a value of them no longer fits it: '
+                                                                'SHOW DELETED has them in other_columns', unread)) ELSE detail END
+$$;
+
 -- UNDELETE FROM t WHERE predicate: rows of one table, whatever deletion took them. Mode cascade also
 -- brings their deleted parents, and what the same deletions took because it referred to them. The
 -- predicate is the caller's SQL and runs with the caller's rights and search path, so this function
@@ -114,15 +123,15 @@ DECLARE
     leaves oid[];
     tombstones tid[];
     graves tid[];
+    unread pg_catalog.int8;
 BEGIN
-    PERFORM reprieve.undelete_may(mode);
+    PERFORM reprieve.undelete_may(mode), reprieve.require_bin_v1(t);
     SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.quote_ident(c.relname),
            CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'p' THEN '' ELSE 'ONLY ' END
       INTO label, alias, source
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
      WHERE c.oid OPERATOR(pg_catalog.=) t;
-    -- Without brackets: with them `a) OR (b` would be a condition.
-    EXECUTE pg_catalog.format('SELECT FROM %s%s AS %s WHERE %s LIMIT 0', source, label, alias, predicate);
+    PERFORM reprieve.require_condition_v1(t, predicate);
     IF reprieve.has_marks(t) THEN
         EXECUTE pg_catalog.format(
             'SELECT pg_catalog.array_agg(tableoid), pg_catalog.array_agg(ctid) FROM %s%s AS %s WHERE %s.deletion_id IS NOT NULL AND (%s)',
@@ -131,6 +140,8 @@ BEGIN
     EXECUTE pg_catalog.format(
         'SELECT pg_catalog.array_agg(reprieve_place) FROM (SELECT g.tid AS reprieve_place, (g."row").* FROM reprieve.graves_v1(NULL::%s) g) AS %s WHERE (%s)',
         label, alias, predicate) INTO graves;
-    RETURN QUERY SELECT * FROM reprieve.undelete_rows_v1(t, coalesce(leaves, '{}'::oid[]), coalesce(tombstones, '{}'::tid[]),
-        coalesce(graves, '{}'::tid[]), pg_catalog.concat(label, ' where ', predicate), mode);
+    EXECUTE pg_catalog.format('SELECT pg_catalog.count(*) FROM reprieve.graves_v1(NULL::%s) g WHERE g."row" IS NOT DISTINCT FROM NULL', label) INTO unread;
+    RETURN QUERY SELECT u.table_name, u.restored, u.relinked, u.skipped, s.verdict, s.detail FROM reprieve.undelete_rows_v1(t, coalesce(leaves, '{}'::oid[]), coalesce(tombstones, '{}'::tid[]),
+        coalesce(graves, '{}'::tid[]), pg_catalog.concat(label, ' where ', predicate), mode) u,
+        LATERAL reprieve.say_unread(u.table_name, u.verdict, u.detail, unread) s;
 END $$;

@@ -80,11 +80,17 @@ BEGIN
             -- Read once in vain: rows returned before an error are not taken back.
             EXECUTE format('SELECT count(q."row") FROM (%s) q(tid, deletion_id, deleted_at, "row")', query) USING members, list, NULL::tid;
             RETURN QUERY EXECUTE query USING members, list, NULL::tid;
-        EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
+        EXCEPTION WHEN OTHERS THEN
+            IF NOT reprieve.is_about_rows(SQLSTATE) THEN
+                RAISE;
+            END IF;
             FOR place IN SELECT g.ctid FROM reprieve.graveyard g WHERE g.relid = ANY (members) AND g.columns = list LOOP
                 BEGIN
                     RETURN QUERY EXECUTE query USING members, list, place;
-                EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
+                EXCEPTION WHEN OTHERS THEN
+                    IF NOT reprieve.is_about_rows(SQLSTATE) THEN
+                        RAISE;
+                    END IF;
                     RETURN QUERY SELECT g.ctid, g.deletion_id, g.deleted_at, of_table FROM reprieve.graveyard g WHERE g.ctid = place;
                 END;
             END LOOP;

@@ -272,15 +272,28 @@ BEGIN
                   reprieve.live_sql(t, quote_ident(name)), coalesce(predicate, 'true'));
 END $$;
 
+-- The same, once the condition is known to be one. No lock stays.
+CREATE OR REPLACE FUNCTION reprieve.condition_query_v1(t regclass, predicate text) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+    rows_sql pg_catalog.text := reprieve.preview_query_v1(t, predicate);
+BEGIN
+    BEGIN
+        PERFORM reprieve.require_condition_v1(t, coalesce(predicate, 'true'));
+        RAISE SQLSTATE 'RV018';
+    EXCEPTION WHEN SQLSTATE 'RV018' THEN
+        NULL;
+    END;
+    RETURN rows_sql;
+END $$;
+
 -- PREVIEW DELETE FROM t WHERE predicate. One row for each table and way of foreign keys to it, each row of a table counted once, and
 -- a last one for the whole: DELETES, BLOCKED, NOTHING or, where the condition calls a volatile function and was not run, ESTIMATED.
 CREATE OR REPLACE FUNCTION reprieve.preview_delete_v1(t regclass, predicate text DEFAULT 'true', query text DEFAULT NULL)
 RETURNS TABLE (table_name text, path text, action text, rows bigint, triggers text, estimated_ms numeric, lock text, detail text)
 LANGUAGE plpgsql AS $$
-DECLARE
-    preview jsonb := reprieve.preview_delete_lines_v1(t, coalesce(query, reprieve.preview_query_v1(t, predicate)));
 BEGIN
-    RETURN QUERY SELECT * FROM reprieve.preview_table_v1(preview);
+    RETURN QUERY SELECT * FROM reprieve.preview_table_v1(reprieve.preview_delete_lines_v1(t, coalesce(query, reprieve.condition_query_v1(t, predicate))));
 END $$;
 
 CREATE OR REPLACE FUNCTION reprieve.preview_table_v1(preview jsonb)
@@ -309,10 +322,8 @@ $$;
 CREATE OR REPLACE FUNCTION reprieve.preview_delete_tree_v1(t regclass, predicate text DEFAULT 'true', format text DEFAULT 'tree', query text DEFAULT NULL)
 RETURNS TABLE (preview text)
 LANGUAGE plpgsql AS $$
-DECLARE
-    seen jsonb := reprieve.preview_delete_lines_v1(t, coalesce(query, reprieve.preview_query_v1(t, predicate)));
 BEGIN
-    RETURN QUERY SELECT * FROM reprieve.preview_picture_v1(seen, format);
+    RETURN QUERY SELECT * FROM reprieve.preview_picture_v1(reprieve.preview_delete_lines_v1(t, coalesce(query, reprieve.condition_query_v1(t, predicate))), format);
 END $$;
 
 CREATE OR REPLACE FUNCTION reprieve.preview_picture_v1(seen jsonb, kind text) RETURNS TABLE (preview text)

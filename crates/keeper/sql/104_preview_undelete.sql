@@ -61,7 +61,10 @@ BEGIN
         BEGIN
             PERFORM reprieve.undelete_whole(ids, act);
             done := true;
-        EXCEPTION WHEN SQLSTATE 'RV019' OR integrity_constraint_violation OR data_exception THEN
+        EXCEPTION WHEN OTHERS THEN
+            IF SQLSTATE <> 'RV019' AND NOT reprieve.is_about_rows(SQLSTATE) THEN
+                RAISE;
+            END IF;
             PERFORM reprieve.undelete_pick_all(ids, act);
         END;
     ELSE
@@ -121,7 +124,10 @@ BEGIN
     EXCEPTION
         WHEN SQLSTATE 'RV018' THEN
             NULL;
-        WHEN SQLSTATE 'RV010' OR SQLSTATE 'RV011' OR SQLSTATE 'RV012' OR integrity_constraint_violation OR data_exception THEN
+        WHEN OTHERS THEN
+            IF SQLSTATE NOT IN ('RV010', 'RV011', 'RV012') AND NOT reprieve.is_about_rows(SQLSTATE) THEN
+                RAISE;
+            END IF;
             GET STACKED DIAGNOSTICS failed = PG_EXCEPTION_DETAIL;
             failed := concat_ws(E'\n', SQLERRM, nullif(failed, ''));
             took := round((extract(epoch FROM clock_timestamp() - started) * 1000)::numeric, 1);
@@ -230,15 +236,15 @@ DECLARE
     leaves oid[];
     tombstones tid[];
     graves tid[];
+    unread pg_catalog.int8;
 BEGIN
-    PERFORM reprieve.undelete_may(mode);
+    PERFORM reprieve.undelete_may(mode), reprieve.require_bin_v1(t);
     SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.quote_ident(c.relname),
            CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'p' THEN '' ELSE 'ONLY ' END
       INTO label, alias, source
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
      WHERE c.oid OPERATOR(pg_catalog.=) t;
-    -- Without brackets: with them `a) OR (b` would be a condition.
-    EXECUTE pg_catalog.format('SELECT FROM %s%s AS %s WHERE %s LIMIT 0', source, label, alias, predicate);
+    PERFORM reprieve.require_condition_v1(t, predicate);
     IF reprieve.has_marks(t) THEN
         EXECUTE pg_catalog.format(
             'SELECT pg_catalog.array_agg(tableoid), pg_catalog.array_agg(ctid) FROM %s%s AS %s WHERE %s.deletion_id IS NOT NULL AND (%s)',
@@ -247,6 +253,8 @@ BEGIN
     EXECUTE pg_catalog.format(
         'SELECT pg_catalog.array_agg(reprieve_place) FROM (SELECT g.tid AS reprieve_place, (g."row").* FROM reprieve.graves_v1(NULL::%s) g) AS %s WHERE (%s)',
         label, alias, predicate) INTO graves;
-    RETURN QUERY SELECT * FROM reprieve.preview_undelete_rows_v1(t, coalesce(leaves, '{}'::oid[]), coalesce(tombstones, '{}'::tid[]),
-        coalesce(graves, '{}'::tid[]), pg_catalog.concat('from ', label, ' where ', predicate), mode, rehearse, most);
+    EXECUTE pg_catalog.format('SELECT pg_catalog.count(*) FROM reprieve.graves_v1(NULL::%s) g WHERE g."row" IS NOT DISTINCT FROM NULL', label) INTO unread;
+    RETURN QUERY SELECT u.table_name, u."row", u.restored, u.relinked, u.skipped, s.verdict, s.detail FROM reprieve.preview_undelete_rows_v1(t, coalesce(leaves, '{}'::oid[]), coalesce(tombstones, '{}'::tid[]),
+        coalesce(graves, '{}'::tid[]), pg_catalog.concat('from ', label, ' where ', predicate), mode, rehearse, most) u,
+        LATERAL reprieve.say_unread(u.table_name, u.verdict, u.detail, unread) s;
 END $$;

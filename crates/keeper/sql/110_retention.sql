@@ -98,7 +98,9 @@ BEGIN
     PERFORM reprieve.require_admin('RETAIN');
     IF keep IS NULL THEN
         DELETE FROM reprieve.retention r WHERE r.relid = relation;
+        PERFORM reprieve.require_bin_v1(relation) WHERE NOT FOUND;
     ELSE
+        PERFORM reprieve.require_bin_v1(relation);
         IF keep <> 'infinity' AND keep::interval < interval '0' THEN
             RAISE EXCEPTION 'rows cannot be kept for less than no time' USING ERRCODE = 'invalid_parameter_value';
         END IF;
@@ -131,6 +133,7 @@ BEGIN
         RAISE EXCEPTION 'deletion % is not in the ledger', deletion
             USING ERRCODE = 'no_data_found', HINT = 'SHOW DELETIONS (or SELECT * FROM reprieve.show_deletions) lists them.';
     END IF;
+    PERFORM reprieve.require_bin_v1(relation) WHERE relation IS NOT NULL;
     INSERT INTO reprieve.holds (target, deletion_id, relid, reason) VALUES (name, deletion, relation, reason) ON CONFLICT DO NOTHING;
     INSERT INTO reprieve.acts (verb, target, result) VALUES ('hold', name, jsonb_build_object('reason', reason));
     RETURN QUERY SELECT h.target, h.reason, h.held_at, h.held_by FROM reprieve.holds h WHERE h.target = name;

@@ -23,7 +23,10 @@ DECLARE
 BEGIN
     EXECUTE format('SELECT count(*) FROM reprieve.graveyard g WHERE g.deletion_id = $1 AND %s', reprieve.filed_sql('g', relid, leaves)) INTO n USING deletion;
     RETURN n;
-EXCEPTION WHEN data_exception THEN
+EXCEPTION WHEN OTHERS THEN
+    IF NOT reprieve.is_about_rows(SQLSTATE) THEN
+        RAISE;
+    END IF;
     RETURN 0;
 END $$;
 
@@ -222,7 +225,10 @@ BEGIN
     BEGIN
         PERFORM reprieve.purge_tombstones(deletion, relid, waiting, whole, true, budget) WHERE marked;
         places := reprieve.purge_free(deletion, part, relids, waiting, going, stuck, true, budget);
-    EXCEPTION WHEN data_exception OR datatype_mismatch OR undefined_object THEN
+    EXCEPTION WHEN OTHERS THEN
+        IF NOT reprieve.is_about_rows(SQLSTATE) THEN
+            RAISE;
+        END IF;
         -- Values that their columns no longer take are compared as they were written down.
         PERFORM reprieve.purge_tombstones(deletion, relid, waiting, whole, false, budget) WHERE marked;
         places := reprieve.purge_free(deletion, part, relids, waiting, going, stuck, false, budget);

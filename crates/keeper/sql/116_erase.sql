@@ -26,11 +26,17 @@ DECLARE
 BEGIN
     EXECUTE format(query, '');
     RETURN unreadable;
-EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
+EXCEPTION WHEN OTHERS THEN
+    IF NOT reprieve.is_about_rows(SQLSTATE) THEN
+        RAISE;
+    END IF;
     FOR place IN SELECT g.ctid FROM reprieve.graveyard g WHERE g.relid = ANY ((SELECT reprieve.tree_of(relid))::oid[]) LOOP
         BEGIN
             EXECUTE format(query, ' AND g.ctid = $1') USING place;
-        EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
+        EXCEPTION WHEN OTHERS THEN
+            IF NOT reprieve.is_about_rows(SQLSTATE) THEN
+                RAISE;
+            END IF;
             unreadable := unreadable || place;
         END;
     END LOOP;
@@ -186,7 +192,10 @@ BEGIN
                  WHERE k.confdeltype IN ('n', 'd') LOOP
         BEGIN
             EXECUTE reprieve.erase_references(store.k, store.name, store.entry, true) USING act;
-        EXCEPTION WHEN data_exception THEN
+        EXCEPTION WHEN OTHERS THEN
+            IF NOT reprieve.is_about_rows(SQLSTATE) THEN
+                RAISE;
+            END IF;
             EXECUTE reprieve.erase_references(store.k, store.name, store.entry, false) USING act;
         END;
         GET DIAGNOSTICS n = ROW_COUNT;
@@ -254,7 +263,10 @@ BEGIN
     EXECUTE format('SELECT EXISTS (SELECT FROM reprieve.erase_graves e JOIN reprieve.graveyard g ON g.ctid = e.tid WHERE e.act = $1 AND %s)',
                    reprieve.lies_in_sql('g', ARRAY[relid])) INTO found USING act;
     RETURN found;
-EXCEPTION WHEN data_exception THEN
+EXCEPTION WHEN OTHERS THEN
+    IF NOT reprieve.is_about_rows(SQLSTATE) THEN
+        RAISE;
+    END IF;
     RETURN true;
 END $$;
 
@@ -350,8 +362,7 @@ BEGIN
     IF label IS NULL THEN
         RAISE EXCEPTION '% is not a table', t USING ERRCODE = 'wrong_object_type';
     END IF;
-    -- Without brackets: with them `a) OR (b` would be a condition.
-    EXECUTE pg_catalog.format('SELECT FROM %s AS %s WHERE %s LIMIT 0', label, alias, predicate);
+    PERFORM reprieve.require_condition_v1(t, predicate);
     EXECUTE pg_catalog.format('SELECT pg_catalog.array_agg(%2$s.tableoid), pg_catalog.array_agg(%2$s.ctid) FROM %1$s AS %2$s WHERE (%3$s)', label, alias, predicate)
         INTO leaves, places;
     EXECUTE pg_catalog.format(

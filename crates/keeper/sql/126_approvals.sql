@@ -87,7 +87,7 @@ BEGIN
     RAISE EXCEPTION 'deletion held: %', (over).problem USING ERRCODE = 'RV001',
         DETAIL = concat_ws(' ', 'Counted so far: ' || told.told || '.', 'Nothing was deleted.'),
         HINT = format('A member of reprieve_admin can raise the limit (SHOW GUARDS, GUARD), or ask for this one on the admin port: REQUEST DELETION FROM %s ROWS %s FOR %s;'
-                      ' another one must agree with APPROVE DELETION REQUEST.%s', name, greatest((over).rows, told.total), quote_ident(session_user),
+                      ' another one must agree with APPROVE DELETION REQUEST.%s', name, greatest((over).rows, told.total, 1), quote_ident(session_user),
                       CASE WHEN (over).wait > interval '0' AND NOT waits THEN ' This transaction is not READ COMMITTED, so it could not wait for that.'
                            WHEN waits THEN format(' It was waited for %s in vain.', (over).wait) ELSE '' END);
 END $$;
@@ -125,6 +125,10 @@ DECLARE
     request bigint;
 BEGIN
     PERFORM reprieve.require_admin('REQUEST DELETION'), reprieve.require_role(coalesce(for_role, session_user));
+    IF max_rows IS NULL OR max_rows < 1 THEN
+        RAISE EXCEPTION 'a deletion of no rows needs no approval' USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Say how many rows of all tables it may take: REQUEST DELETION FROM t ROWS n.';
+    END IF;
     INSERT INTO reprieve.requests (id, relid, label, condition, max_rows, role_name, valid_for, reason)
     SELECT 1 + coalesce((SELECT max(r.id) FROM reprieve.requests r WHERE r.id > b.base AND r.id < b.base + 1000000), b.base),
            $1, coalesce(reprieve.qualified($1), '(any)'), $2, $3, coalesce($4, session_user), coalesce($5, interval '1 hour'), $6
@@ -145,6 +149,9 @@ DECLARE
     request pg_catalog.int8;
 BEGIN
     PERFORM reprieve.require_admin('REQUEST DELETION');
+    IF relation IS NOT NULL AND condition IS NOT NULL THEN
+        PERFORM reprieve.condition_query_v1(relation, condition);
+    END IF;
     IF max_rows IS NULL THEN
         SELECT p.rows INTO max_rows FROM reprieve.preview_delete_v1(relation, coalesce(condition, 'true')) AS p WHERE p.table_name OPERATOR(pg_catalog.=) '(all)';
     END IF;

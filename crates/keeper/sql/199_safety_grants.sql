@@ -10,7 +10,7 @@ BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'reprieve_admin') THEN
         GRANT EXECUTE ON FUNCTION
             reprieve.preview_take_v1(oid[], tid[], bigint), reprieve.preview_follow_v1(regclass, bigint), reprieve.volatile_in_v1(regclass),
-            reprieve.preview_delete_lines_v1(regclass, text), reprieve.preview_query_v1(regclass, text),
+            reprieve.preview_delete_lines_v1(regclass, text), reprieve.preview_query_v1(regclass, text), reprieve.condition_query_v1(regclass, text),
             reprieve.preview_delete_v1(regclass, text, text), reprieve.preview_delete_tree_v1(regclass, text, text, text),
             reprieve.preview_table_v1(jsonb), reprieve.preview_picture_v1(jsonb, text),
             reprieve.preview_undelete_deletion_v1(bigint, text, boolean, int), reprieve.preview_undelete_transaction_v1(xid8, text, boolean, int),

@@ -160,3 +160,76 @@ async fn u9_a_name_that_another_column_took() {
         )
     );
 }
+
+/// A value that names a table that is gone, or that its enum or domain no longer takes.
+#[tokio::test]
+async fn a_row_that_cannot_be_read_does_not_hide_the_others() {
+    let schema = "
+        CREATE TABLE named (id int PRIMARY KEY);
+        CREATE TYPE mood AS ENUM ('ok', 'bad');
+        CREATE DOMAIN short AS text;
+        CREATE TABLE t (id int PRIMARY KEY, r regclass, m mood, s short);
+        CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t ON DELETE CASCADE);
+        INSERT INTO t VALUES (1, 'pg_class', 'ok', 'x'), (2, 'named', 'ok', 'x'), (3, 'pg_class', 'bad', 'x'), (4, 'pg_class', 'ok', 'a long one'), (5, 'pg_class', 'ok', 'x');
+        INSERT INTO c SELECT i, i FROM generate_series(1, 5) i";
+    let db = database("unreadable", schema, &[("t", "bin"), ("c", "bin")]).await;
+    db.run(
+        "DELETE FROM t; DROP TABLE named; ALTER TYPE mood RENAME VALUE 'bad' TO 'worse'; ALTER DOMAIN short ADD CHECK (length(value) < 5)",
+    )
+    .await;
+    assert_eq!(
+        db.rows("SELECT coalesce((\"row\").id::text, 'not ' || (other_columns ->> 'id')) FROM reprieve.deleted_v1(NULL::t) ORDER BY 1")
+            .await,
+        ["1", "5", "not 2", "not 3", "not 4"]
+    );
+    let deletion = last(&db).await;
+    for mode in ["nocascade", "cascade", "replace"] {
+        let preview = db
+            .rows(&format!(
+                "SELECT table_name, \"row\", restored, verdict FROM reprieve.preview_undelete_deletion_v1({deletion}, '{mode}')
+                 ORDER BY table_name, \"row\" NULLS FIRST"
+            ))
+            .await;
+        assert_eq!(
+            preview,
+            [
+                "(all)||4|REFUSED",
+                "public.c||2|INCOMPLETE",
+                "public.c|(id)=(2)|0|CANNOT",
+                "public.c|(id)=(3)|0|CANNOT",
+                "public.c|(id)=(4)|0|CANNOT",
+                "public.t||2|INCOMPLETE",
+                "public.t|(id)=(2)|0|CANNOT",
+                "public.t|(id)=(3)|0|CANNOT",
+                "public.t|(id)=(4)|0|CANNOT",
+            ],
+            "{mode}"
+        );
+    }
+    let unread = "3 deleted row(s) of the table were not looked at, as a value of them no longer fits it: SHOW DELETED has them in other_columns";
+    let preview = "SELECT verdict, detail FROM reprieve.preview_undelete_where_v1('t', 'id = 5') WHERE table_name = '(all)'";
+    assert_eq!(
+        db.value(preview).await,
+        format!(
+            "INCOMPLETE|still in the bin, went with these rows: 1 row(s) of public.c; {unread}"
+        )
+    );
+    assert_eq!(
+        db.rows("SELECT what, rows FROM reprieve.erase_subject_v1('t', 'id = 1') WHERE what LIKE 'public.%'")
+            .await,
+        [
+            "public.c|1".to_owned(),
+            "public.t|1".to_owned(),
+            format!("public.t: not looked at, as they no longer fit the table (deletions {deletion})|3"),
+        ]
+    );
+    let lines = db
+        .rows("SELECT restored, detail FROM reprieve.undelete_where_v1('t', 'id = 5', 'cascade')")
+        .await;
+    assert_eq!(
+        lines.last().unwrap(),
+        &format!("2|the same deletions took rows that were not kept, of public.c; {unread}")
+    );
+    assert_eq!(db.rows("SELECT id FROM t").await, ["5"]);
+    assert_sound(&db).await;
+}
