@@ -38,7 +38,7 @@ RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH c AS (SELECT array_agg(k.c ORDER BY k.place) FILTER (WHERE k.c <> ALL (set_columns)) AS kept,
                       string_agg(format('l.key_data[%s]', k.place), ', ' ORDER BY k.place) FILTER (WHERE k.c <> ALL (set_columns)) AS known
                  FROM unnest(key_columns) WITH ORDINALITY AS k(c, place))
-    SELECT format('(SELECT t.reprieve_place AS place, t.reprieve_leaf AS leaf, l.reprieve_entry AS entry%1$s FROM'
+    SELECT format('(SELECT t.reprieve_place, t.reprieve_leaf, l.reprieve_entry%1$s FROM'
                   ' (SELECT t.*, row_number() OVER (PARTITION BY t.reprieve_image ORDER BY t.reprieve_leaf, t.reprieve_place) AS reprieve_i'
                   '    FROM (SELECT t.*, t.tableoid AS reprieve_leaf, t.ctid AS reprieve_place, %2$s AS reprieve_image FROM %3$s t WHERE %4$s) t) t'
                   ' JOIN (SELECT l.*, row_number() OVER (PARTITION BY l.reprieve_image ORDER BY l.reprieve_entry) AS reprieve_i'
@@ -51,7 +51,7 @@ $$;
 
 -- Runs a statement that counts what it did. Without nested loops: of rows deleted a moment ago the planner thinks that there is one.
 CREATE OR REPLACE FUNCTION reprieve.run_pairs(statement text, id bigint, table_id oid, key_columns text[], set_columns text[]) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off AS $$
 DECLARE
     n bigint;
 BEGIN
@@ -76,14 +76,14 @@ DECLARE
     places tid[];
 BEGIN
     BEGIN
-        n := reprieve.run_pairs(format('WITH u AS (UPDATE %s t SET %s FROM %s n WHERE t.ctid = n.place%s RETURNING n.entry),'
+        n := reprieve.run_pairs(format('WITH u AS (UPDATE %s t SET %s FROM %s n WHERE t.ctid = n.reprieve_place%s RETURNING n.reprieve_entry AS entry),'
                                        ' d AS (DELETE FROM reprieve.relinks l USING u WHERE l.ctid = u.entry) SELECT count(*) FROM u',
                                        reprieve.from_clause(table_id), (SELECT string_agg(format('%1$I = n.%1$I', c), ', ') FROM unnest(set_columns) AS c),
                                        pairs, parents), id, table_id, key_columns, set_columns);
     EXCEPTION WHEN integrity_constraint_violation THEN
         NULL;
     END;
-    EXECUTE format('SELECT array_agg(n.place) FROM %s n', pairs) INTO places USING id, table_id, key_columns, set_columns;
+    EXECUTE format('SELECT array_agg(n.reprieve_place) FROM %s n', pairs) INTO places USING id, table_id, key_columns, set_columns;
     IF places IS NOT NULL THEN
         PERFORM reprieve.bury_tombstones(table_id, places);
         PERFORM reprieve.count_marked(id, d.relid) FROM reprieve.deletion_tables d JOIN reprieve.tables t ON t.relid = d.relid AND t.mode = 'mark'
@@ -98,7 +98,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN reprieve.run_pairs(format('WITH u AS (UPDATE reprieve.graveyard g SET data = (SELECT array_agg('
             ' CASE WHEN x.name = ANY ($4) THEN n.old_data[array_position($4, x.name)] ELSE x.value END ORDER BY x.i)'
-            ' FROM unnest(g.columns, g.data) WITH ORDINALITY AS x(name, value, i)) FROM %s n WHERE g.ctid = n.place RETURNING n.entry),'
+            ' FROM unnest(g.columns, g.data) WITH ORDINALITY AS x(name, value, i)) FROM %s n WHERE g.ctid = n.reprieve_place RETURNING n.reprieve_entry AS entry),'
             ' d AS (DELETE FROM reprieve.relinks l USING u WHERE l.ctid = u.entry) SELECT count(*) FROM u',
             reprieve.pairs_sql(key_columns, set_columns, 'new_data', 'reprieve.graveyard',
                                format('t.deletion_id = $1 AND t.relid = ANY (%L::oid[])', reprieve.members_of(table_id)), reprieve.text_sql('g'), ', l.old_data')),
@@ -109,7 +109,7 @@ END $$;
 CREATE OR REPLACE FUNCTION reprieve.before_in_vain(id bigint, table_id oid, key_columns text[], set_columns text[]) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    statement constant text := 'WITH d AS (DELETE FROM reprieve.relinks l USING %s n WHERE l.ctid = n.entry RETURNING 1) SELECT count(*) FROM d';
+    statement constant text := 'WITH d AS (DELETE FROM reprieve.relinks l USING %s n WHERE l.ctid = n.reprieve_entry RETURNING 1) SELECT count(*) FROM d';
     n bigint := 0;
 BEGIN
     IF reprieve.has_marks(table_id) THEN

@@ -248,9 +248,12 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT reprieve.tuple_name(k, k, alias) FROM coalesce(reprieve.primary_key($1), '{ctid}') AS k
 $$;
 
--- How a graveyard row is called in messages.
-CREATE OR REPLACE FUNCTION reprieve.grave_name(relid oid, columns text[], data text[]) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+-- How a graveyard row with this primary key (NULL: none) is called in messages.
+CREATE OR REPLACE FUNCTION reprieve.name_grave(key text[], columns text[], data text[]) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT format('(%s)=(%s)', string_agg(c, ', ' ORDER BY i), string_agg(coalesce(data[array_position(columns, c)], 'null'), ', ' ORDER BY i))
-      FROM unnest(coalesce(reprieve.primary_key($1)::text[], columns)) WITH ORDINALITY AS u(c, i)
+      FROM unnest(coalesce(key, columns)) WITH ORDINALITY AS u(c, i)
 $$;
+
+CREATE OR REPLACE FUNCTION reprieve.grave_name(relid oid, columns text[], data text[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT reprieve.name_grave(reprieve.primary_key($1)::text[], $2, $3) $$;

@@ -124,12 +124,7 @@ DECLARE
     moved record;
 BEGIN
     -- Parents first: a parent that comes may evict a tombstone, and no child may refer to that yet.
-    FOR t IN WITH RECURSIVE own AS MATERIALIZED (
-                 SELECT w.relid FROM reprieve.undelete_tables w WHERE w.act = $2 AND w.graves > 0 AND NOT w.gone
-             ), up(child, parent) AS (
-                 SELECT f.child_root, f.parent_root FROM own JOIN reprieve.foreign_keys f ON f.child_root = own.relid
-                 UNION SELECT u.child, f.parent_root FROM up u JOIN reprieve.foreign_keys f ON f.child_root = u.parent
-             ) SELECT own.relid FROM own ORDER BY (SELECT count(*) FROM up u WHERE u.child = own.relid), own.relid LOOP
+    FOR t IN SELECT o.relid FROM reprieve.undelete_order($2) o ORDER BY o.above, o.relid LOOP
         FOR list IN EXECUTE format('SELECT DISTINCT g.columns FROM reprieve.graveyard g WHERE %s',
                                    reprieve.chosen('g', t.relid, 'g', picked)) USING ids, act LOOP
             ctes := ctes || reprieve.undelete_insert(t.relid, list, cardinality(ctes), reprieve.chosen('g', t.relid, 'g', picked));
@@ -159,23 +154,77 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT state !~ '^(25|40|53|54|57|58|RV|XX)' AND state NOT IN ('55P03', '42501')
 $$;
 
--- Tries the picked graveyard rows one by one after a set of them failed, blocks those that the table
--- does not take, and undoes the trial. Returns how many it blocked. Rows that merely miss a parent
--- are left to the foreign key check, as that parent may come with them. Later deletions come first:
--- of two versions of a row with one key the last one is the one to have.
+-- Inserts graveyard rows of one table and column list, and of those that do not go in together each half by itself, down to the single rows
+-- that the table does not take, with the reasons. Rows that merely miss a parent are `orphans`: it may come with others.
+CREATE OR REPLACE FUNCTION reprieve.undelete_try(root oid, statement text, places tid[], OUT refused tid[], OUT reasons text[], OUT orphans tid[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    message text;
+    constraint_name text;
+    detail text;
+    middle int := cardinality(places) / 2;
+    half record;
+BEGIN
+    refused := '{}';
+    reasons := '{}';
+    orphans := '{}';
+    BEGIN
+        EXECUTE statement USING places;
+        RETURN;
+    EXCEPTION
+        WHEN foreign_key_violation THEN
+            IF middle = 0 THEN
+                orphans := places;
+                RETURN;
+            END IF;
+        WHEN OTHERS THEN
+            IF NOT reprieve.is_about_rows(SQLSTATE) THEN
+                RAISE;
+            END IF;
+            IF middle = 0 THEN
+                GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, constraint_name = CONSTRAINT_NAME, detail = PG_EXCEPTION_DETAIL;
+                IF SQLSTATE IN ('23505', '23P01') THEN
+                    message := format('its key is taken: constraint %s, %s', quote_ident(constraint_name),
+                        coalesce('live row ' || (SELECT reprieve.key_holder(root, constraint_name, g.columns, g.data) FROM reprieve.graveyard g WHERE g.ctid = places[1]), detail));
+                END IF;
+                refused := places;
+                reasons := ARRAY[message];
+                RETURN;
+            END IF;
+    END;
+    FOR half IN SELECT t.* FROM (VALUES (1, places[:middle]), (2, places[middle + 1:])) AS h(i, part),
+                     LATERAL reprieve.undelete_try(root, statement, h.part) t ORDER BY h.i LOOP
+        refused := refused || half.refused;
+        reasons := reasons || half.reasons;
+        orphans := orphans || half.orphans;
+    END LOOP;
+END $$;
+
+-- The tables among these that have rows in the graveyard to restore, and how many others each depends on: parents have less than their children.
+CREATE OR REPLACE FUNCTION reprieve.undelete_order(act xid8) RETURNS TABLE (relid oid, above bigint)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE own AS MATERIALIZED (
+        SELECT w.relid FROM reprieve.undelete_tables w WHERE w.act = $1 AND w.graves > 0 AND NOT w.gone
+    ), up(child, parent) AS (
+        SELECT f.child_root, f.parent_root FROM own JOIN reprieve.foreign_keys f ON f.child_root = own.relid
+        UNION SELECT u.child, f.parent_root FROM up u JOIN reprieve.foreign_keys f ON f.child_root = u.parent
+    ) SELECT own.relid, (SELECT count(*) FROM up u WHERE u.child = own.relid) FROM own
+$$;
+
+-- Tries the picked graveyard rows after a set of them failed, blocks those that the table does not take, and undoes the trial. Returns how
+-- many it blocked. Rows that merely miss a parent are left to the foreign key check, as that parent may come with them. Later deletions come
+-- first: of two versions of a row with one key the last one is the one to have.
 CREATE OR REPLACE FUNCTION reprieve.undelete_trial(ids bigint[], act xid8) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     t record;
-    g record;
+    run record;
+    tried record;
     places tid[] := '{}';
     reasons text[] := '{}';
     waiting tid[];
     orphans tid[];
     before int;
-    message text;
-    constraint_name text;
-    detail text;
 BEGIN
     BEGIN
         PERFORM reprieve.undelete_quiet(act), reprieve.undelete_defer(act, false);
@@ -183,31 +232,26 @@ BEGIN
             EXECUTE format('UPDATE %s t SET deleted_at = NULL, deletion_id = NULL WHERE %s', reprieve.from_clause(t.relid),
                            reprieve.chosen('t', t.relid, 't', true)) USING ids, act;
         END LOOP;
-        SELECT array_agg(k.tid ORDER BY k.deletion_id DESC) INTO waiting FROM reprieve.undelete_picks k
-         WHERE k.act = $2 AND k.source = 'g' AND k.blocked IS NULL;
+        SELECT array_agg(k.tid) INTO waiting FROM reprieve.undelete_picks k WHERE k.act = $2 AND k.source = 'g' AND k.blocked IS NULL;
         before := -1;
         WHILE cardinality(waiting) <> before AND cardinality(waiting) > 0 LOOP
             before := cardinality(waiting);
             orphans := '{}';
-            FOR g IN SELECT y.*, y.ctid AS tid, reprieve.root_of(y.relid) AS root
-                       FROM unnest(waiting) WITH ORDINALITY AS u(tid, i) JOIN reprieve.graveyard y ON y.ctid = u.tid ORDER BY u.i LOOP
-                BEGIN
-                    EXECUTE 'WITH ' || reprieve.undelete_insert(g.root, g.columns, 0, 'g.ctid = $1') || ' SELECT' USING g.tid;
-                EXCEPTION
-                    WHEN foreign_key_violation THEN
-                        orphans := orphans || g.tid;
-                    WHEN OTHERS THEN
-                        IF NOT reprieve.is_about_rows(SQLSTATE) THEN
-                            RAISE;
-                        END IF;
-                        GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, constraint_name = CONSTRAINT_NAME, detail = PG_EXCEPTION_DETAIL;
-                        IF SQLSTATE IN ('23505', '23P01') THEN
-                            message := format('its key is taken: constraint %s, %s', quote_ident(constraint_name),
-                                coalesce('live row ' || reprieve.key_holder(g.root, constraint_name, g.columns, g.data), detail));
-                        END IF;
-                        places := places || g.tid;
-                        reasons := reasons || message;
-                END;
+            -- Rows of one table and column list that follow each other.
+            FOR run IN SELECT min(r.root) AS root, min(r.columns) AS columns, array_agg(r.tid ORDER BY r.i) AS places FROM (
+                           SELECT o.*, count(*) FILTER (WHERE o.changed) OVER (ORDER BY o.i) AS part FROM (
+                               SELECT x.*, (x.root, x.columns) IS DISTINCT FROM (lag(x.root) OVER w, lag(x.columns) OVER w) AS changed FROM (
+                                   SELECT y.ctid AS tid, y.columns, l.root, row_number() OVER (ORDER BY u.above, l.root, y.deletion_id DESC, y.columns, y.ctid) AS i
+                                     FROM unnest(waiting) AS p(tid) JOIN reprieve.graveyard y ON y.ctid = p.tid
+                                     JOIN (SELECT DISTINCT k.relid, reprieve.root_of(k.relid) AS root FROM (
+                                               SELECT DISTINCT q.relid FROM reprieve.undelete_picks q WHERE q.act = $2 AND q.source = 'g' OFFSET 0) k) l ON l.relid = y.relid
+                                     LEFT JOIN reprieve.undelete_order($2) u ON u.relid = l.root) x
+                               WINDOW w AS (ORDER BY x.i)) o) r GROUP BY r.part ORDER BY r.part LOOP
+                SELECT * INTO tried FROM reprieve.undelete_try(run.root,
+                    'WITH ' || reprieve.undelete_insert(run.root, run.columns, 0, 'g.ctid = ANY ($1)') || ' SELECT', run.places);
+                places := places || tried.refused;
+                reasons := reasons || tried.reasons;
+                orphans := orphans || tried.orphans;
             END LOOP;
             waiting := orphans;
         END LOOP;
@@ -247,8 +291,8 @@ EXCEPTION WHEN OTHERS THEN
     RETURN NULL;
 END $$;
 
--- Puts back references that SET NULL or SET DEFAULT took, where the row still has what the action
--- wrote and the row referred to is live. Later deletions first: each finds what it wrote itself.
+-- Puts back references that SET NULL or SET DEFAULT took, where the row still has what the action wrote and the row referred to is live, and
+-- is the one that was deleted then. Later deletions first: each finds what it wrote itself.
 CREATE OR REPLACE FUNCTION reprieve.undelete_relinks(ids bigint[], act xid8, report boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -265,24 +309,78 @@ BEGIN
         done := 0;
         IF NOT r.gone AND NOT EXISTS (SELECT FROM unnest(r.key_columns || r.columns) AS u(c) WHERE NOT EXISTS (
                 SELECT FROM pg_attribute a WHERE a.attrelid = r.relid AND a.attname = u.c AND NOT a.attisdropped)) THEN
-            EXECUTE reprieve.relink_sql(r.relid, r.key_columns, r.columns) INTO done
-              USING r.deletion_id, r.relid, r.key_columns, r.columns;
+            done := reprieve.undelete_relink(r.deletion_id, r.relid, r.key_columns, r.columns, true);
+            IF done < wanted THEN
+                done := done + reprieve.undelete_relink(r.deletion_id, r.relid, r.key_columns, r.columns, false);
+            END IF;
         END IF;
         PERFORM reprieve.undelete_add_table(r.root, act) WHERE NOT r.gone;
         UPDATE reprieve.undelete_tables w
            SET relinked = w.relinked + done,
                skipped = w.skipped + CASE WHEN report THEN wanted - done ELSE 0 END,
                notes = w.notes || CASE WHEN report AND wanted > done THEN ARRAY[format(
-                   '%s reference(s) in (%s) not put back: the row changed since, or its parent is not live',
+                   '%s reference(s) in (%s) not put back: the row changed since, or its parent is not live, or another row has the key of one of them',
                    wanted - done, array_to_string(r.columns, ', '))] ELSE '{}' END
          WHERE w.act = $2 AND w.relid = r.root;
     END LOOP;
 END $$;
 
--- The statement that puts references back and forgets those it put back. $1 deletion, $2 table, $3
--- key columns, $4 changed columns.
-CREATE OR REPLACE FUNCTION reprieve.relink_sql(table_id oid, key_columns text[], set_columns text[]) RETURNS text
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+-- Puts back the references of one group; `came`: those to parents that this undelete has brought back, or else those to parents that came back
+-- before. Returns how many.
+CREATE OR REPLACE FUNCTION reprieve.undelete_relink(deletion bigint, table_id oid, key_columns text[], set_columns text[], came boolean) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    done bigint;
+    leaves oid[];
+    places tid[];
+    tids tid[];
+BEGIN
+    EXECUTE reprieve.relink_sql(table_id, key_columns, set_columns, came) INTO done, leaves, places, tids USING deletion, table_id, key_columns, set_columns;
+    PERFORM reprieve.undelete_moved(leaves, places, tids) WHERE done > 0;
+    RETURN done;
+EXCEPTION WHEN data_exception OR integrity_constraint_violation OR undefined_object OR undefined_table THEN
+    IF came THEN
+        RAISE;
+    END IF;
+    -- Rows in the bin that do not fit their table any more: nobody knows whether one of them is the parent.
+    RETURN 0;
+END $$;
+
+-- Rows that this undelete has written before, and has written again, lie elsewhere now.
+CREATE OR REPLACE FUNCTION reprieve.undelete_moved(leaves oid[], places tid[], tids tid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
+BEGIN
+    UPDATE reprieve.restored r SET tids = ARRAY(SELECT coalesce(u.tid, x.tid) FROM unnest(r.tids) WITH ORDINALITY AS x(tid, i)
+           LEFT JOIN unnest($1, $2, $3) AS u(leaf, place, tid) ON u.place = x.tid AND u.leaf = r.relid ORDER BY x.i)
+     WHERE r.act IS NULL AND r.xid = pg_current_xact_id() AND r.relid = ANY ($1) AND r.tids && $2;
+    UPDATE reprieve.relinked r SET tid = u.tid FROM unnest($1, $2, $3) AS u(leaf, place, tid)
+     WHERE r.act IS NULL AND r.xid = pg_current_xact_id() AND r.leaf = u.leaf AND r.tid = u.place;
+END $$;
+
+-- The condition that the parent of `n` by a foreign key is the row that deletion $1 took, and not another one with its key. It is, if this
+-- undelete brought it back (`came`, see relink_sql). If it came back before, nobody knows for sure which row it is; but it is no other one as
+-- long as all that the deletion took of its table is accounted for, and no row with the key is in the bin.
+CREATE OR REPLACE FUNCTION reprieve.same_parent(k reprieve.foreign_keys, came boolean) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+DECLARE
+    tree oid[] := reprieve.tree_of(k.confrelid);
+BEGIN
+    IF came THEN
+        RETURN format('EXISTS (SELECT FROM %s p WHERE %s AND (p.tableoid, p.ctid) IN (SELECT c.leaf, c.tid FROM came c WHERE c.deletion_id = $1))',
+                      reprieve.from_clause(k.confrelid), reprieve.key_match(k.con, 'p', 'n'));
+    END IF;
+    RETURN format('(EXISTS (SELECT FROM reprieve.deletion_tables d WHERE d.deletion_id = $1 AND d.relid = ANY (%1$L::oid[]) AND d.restored > 0)'
+                  ' AND NOT EXISTS (SELECT FROM reprieve.deletion_tables d WHERE d.deletion_id = $1 AND d.relid = ANY (%1$L::oid[]) AND d.discarded > 0)'
+                  ' AND NOT EXISTS (SELECT FROM %2$s p WHERE %3$s))', tree,
+                  reprieve.key_rows(k, 'p', true, '', format('g.deletion_id >= $1 AND g.relid = ANY (%L::oid[])', tree)), reprieve.key_match(k.con, 'p', 'n'));
+END $$;
+
+-- The statement that puts references back, remembers where, and forgets what was to be put back. $1 deletion, $2 table, $3 key columns, $4 changed
+-- columns. `came` has the rows that this undelete brought back; `others` the keys of rows that were deleted later: of a row that has such a key
+-- nobody knows whether it is the one that lost the reference.
+DROP FUNCTION IF EXISTS reprieve.relink_sql(oid, text[], text[]);
+CREATE OR REPLACE FUNCTION reprieve.relink_sql(table_id oid, key_columns text[], set_columns text[], came boolean) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
     has_key boolean := reprieve.primary_key(table_id)::text[] = key_columns;
     was text := (SELECT string_agg(', ' || CASE WHEN a.attname = ANY (set_columns)
@@ -290,7 +388,7 @@ DECLARE
                                                 ELSE format('t.%I', a.attname) END || format(' AS %I', a.attname), '')
                    FROM pg_attribute a WHERE a.attrelid = table_id AND a.attnum > 0 AND NOT a.attisdropped);
     found text;
-    parents text;
+    conditions text;
 BEGIN
     IF has_key THEN
         -- The key was noted before the action wrote: a changed column that is part of it is looked for as written.
@@ -304,36 +402,39 @@ BEGIN
                                       reprieve.read_as(format('l.new_data[%s]', i), a.atttypid)), ' AND ')
                FROM unnest(set_columns) WITH ORDINALITY AS u(c, i)
                JOIN pg_attribute a ON a.attrelid = table_id AND a.attname = u.c AND NOT a.attisdropped));
-        found := format('(SELECT t.ctid AS place, t.tableoid AS leaf, l.ctid AS entry%s FROM %s t JOIN reprieve.relinks l ON %s'
+        found := format('(SELECT t.ctid AS reprieve_place, t.tableoid AS reprieve_leaf, l.ctid AS reprieve_entry, l.key_data AS reprieve_key%s'
+                        ' FROM %s t JOIN reprieve.relinks l ON %s'
                         ' WHERE l.deletion_id = $1 AND l.relid = $2 AND l.key_columns = $3 AND l.columns = $4 FOR UPDATE OF t)',
                         was, reprieve.from_clause(table_id), found);
+        conditions := '(n.reprieve_key NOT IN (SELECT o.key FROM others o) OR (n.reprieve_leaf, n.reprieve_place) IN (SELECT c.leaf, c.tid FROM came c))';
     ELSE
         -- Of rows that look the same now each gets back a reference of its own.
         found := reprieve.pairs_sql(key_columns, set_columns, 'new_data', reprieve.from_clause(table_id), 'true', reprieve.text_sql('t'), was);
     END IF;
-    SELECT string_agg(format('EXISTS (SELECT FROM %s p WHERE %s%s)', reprieve.from_clause(k.confrelid), reprieve.key_match(k.con, 'p', 'n'),
-                             CASE WHEN reprieve.has_marks(k.confrelid) THEN ' AND p.deleted_at IS NULL' ELSE '' END), ' AND ')
-      INTO parents
+    -- Of several keys of the same columns one set them to null; to which of the rows referred to that was due only the others tell.
+    SELECT concat_ws(' AND ', conditions,
+                     string_agg(format('EXISTS (SELECT FROM %s p WHERE %s%s)', reprieve.from_clause(k.confrelid), reprieve.key_match(k.con, 'p', 'n'),
+                                       CASE WHEN reprieve.has_marks(k.confrelid) THEN ' AND p.deleted_at IS NULL' ELSE '' END), ' AND '),
+                     '(' || string_agg(reprieve.same_parent(k, came), ' OR ') || ')')
+      INTO conditions
       FROM reprieve.foreign_keys k
      WHERE k.conrelid = table_id AND reprieve.key_columns(k.con, 'c')::text[] && set_columns
        AND reprieve.key_columns(k.con, 'c')::text[] @> set_columns;
     RETURN format(
-        'WITH n AS %1$s,'
-        ' u AS (UPDATE %2$s t SET %3$s FROM n WHERE t.ctid = n.place AND t.tableoid = n.leaf AND %4$s RETURNING n.entry, n.place, t.tableoid AS leaf, t.ctid AS tid),'
+        'WITH came AS MATERIALIZED (SELECT r.relid AS leaf, x.tid, r.deletion_id FROM reprieve.restored r, unnest(r.tids) AS x(tid)'
+        ' WHERE r.act IS NULL AND r.xid = pg_catalog.pg_current_xact_id()),'
+        ' others AS MATERIALIZED (SELECT DISTINCT %5$s AS key FROM reprieve.graveyard g WHERE g.relid = ANY (%6$L::oid[]) AND g.deletion_id > $1),'
+        ' n AS %1$s,'
+        ' u AS (UPDATE %2$s t SET %3$s FROM n WHERE t.ctid = n.reprieve_place AND t.tableoid = n.reprieve_leaf AND %4$s'
+        ' RETURNING n.reprieve_entry AS entry, n.reprieve_place AS place, t.tableoid AS leaf, t.ctid AS tid),'
         ' d AS (DELETE FROM reprieve.relinks l USING (SELECT DISTINCT ON (u.entry) u.* FROM u) AS u WHERE l.ctid = u.entry'
-        ' RETURNING l AS link, u.place, u.leaf, u.tid),'
+        ' RETURNING l AS link, u.leaf, u.tid),'
         ' r AS (INSERT INTO reprieve.relinked (leaf, filenode, tid, link)'
-        ' SELECT d.leaf, pg_catalog.pg_relation_filenode(d.leaf), d.tid, d.link FROM d),'
-        -- Rows that this undelete has written before have moved on.
-        ' a AS (UPDATE reprieve.restored r SET tids = ARRAY(SELECT coalesce(u.tid, x.tid) FROM unnest(r.tids) WITH ORDINALITY AS x(tid, i)'
-        ' LEFT JOIN u ON u.place = x.tid AND u.leaf = r.relid ORDER BY x.i)'
-        ' WHERE r.act IS NULL AND r.xid = pg_catalog.pg_current_xact_id() AND r.relid IN (SELECT u.leaf FROM u)),'
-        ' b AS (UPDATE reprieve.relinked r SET tid = u.tid FROM u'
-        ' WHERE r.act IS NULL AND r.xid = pg_catalog.pg_current_xact_id() AND r.leaf = u.leaf AND r.tid = u.place)'
-        ' SELECT pg_catalog.count(DISTINCT entry) FROM u',
+        ' SELECT d.leaf, pg_catalog.pg_relation_filenode(d.leaf), d.tid, d.link FROM d)'
+        ' SELECT pg_catalog.count(DISTINCT entry), pg_catalog.array_agg(u.leaf), pg_catalog.array_agg(u.place), pg_catalog.array_agg(u.tid) FROM u',
         found, reprieve.from_clause(table_id),
         (SELECT string_agg(format('%1$I = n.%1$I', c), ', ') FROM unnest(set_columns) AS c),
-        coalesce(parents, 'true'));
+        coalesce(nullif(conditions, ''), 'true'), reprieve.image_sql(key_columns, 'g.data[array_position(g.columns, %L)]'), reprieve.tree_of(table_id));
 END $$;
 
 -- Turns off the users' own triggers that restoring would fire, and returns the commands that turn

@@ -52,10 +52,14 @@ BEGIN
         ELSE
             PERFORM reprieve.undelete_add_table(reprieve.root_of(place.relid), act);
             EXECUTE format('SELECT FROM ONLY %s t JOIN %s ON %s FOR UPDATE OF t', reprieve.qualified(place.relid), source, here) USING entry, place.relid;
+            -- Of a partition that was detached the ledger knows nothing: the deletion took rows of another table.
             EXECUTE format('INSERT INTO reprieve.undelete_picks SELECT $3, $2, u.source, u.tid, u.deletion_id,'
                            ' CASE WHEN t.ctid IS NULL THEN concat_ws('' '', u.name, CASE u.source WHEN ''l'' THEN ''a row whose reference was put back'' END,'
-                           ' ''was changed or deleted since, or its table rewritten'') END FROM %s LEFT JOIN ONLY %s t ON %s',
-                           source, reprieve.qualified(place.relid), here) USING entry, place.relid, act;
+                           ' ''was changed or deleted since, or its table rewritten'')'
+                           ' WHEN u.source = ''r'' AND NOT EXISTS (SELECT FROM reprieve.deletion_tables d WHERE d.deletion_id = u.deletion_id AND d.relid IN ($2, $4))'
+                           ' THEN concat(u.name, '' lies in a table that is no longer a partition of the one that it was deleted from'') END'
+                           ' FROM %s LEFT JOIN ONLY %s t ON %s',
+                           source, reprieve.qualified(place.relid), here) USING entry, place.relid, act, reprieve.root_of(place.relid);
         END IF;
     END LOOP;
 END $$;
@@ -73,8 +77,9 @@ BEGIN
         '     JOIN %s c ON %s WHERE %s'
         '      AND NOT EXISTS (SELECT FROM reprieve.undelete_picks g WHERE g.act = $2 AND g.source = ''r'' AND g.blocked IS NULL'
         '                         AND g.relid = c.tableoid AND g.tid = c.ctid)'
-        '      AND NOT EXISTS (SELECT FROM reprieve.undelete_picks g JOIN reprieve.relinked l ON l.act = $1 AND l.leaf = g.relid AND l.tid = g.tid'
-        '                       WHERE g.act = $2 AND g.source = ''l'' AND g.blocked IS NULL AND g.relid = c.tableoid AND g.tid = c.ctid'
+        -- NOT IN: looked up in memory, however few rows the planner expects.
+        '      AND (c.tableoid, c.ctid) NOT IN (SELECT g.relid, g.tid FROM reprieve.undelete_picks g JOIN reprieve.relinked l ON l.act = $1'
+        '                       AND l.leaf = g.relid AND l.tid = g.tid WHERE g.act = $2 AND g.source = ''l'' AND g.blocked IS NULL'
         '                         AND (l.link).columns && $3)) x'
         ' WHERE q.act = $2 AND q.source = ''r'' AND q.relid = x.leaf AND q.tid = x.tid',
         reprieve.row_name(k.confrelid, 'p'), k.conrelid::regclass, reprieve.row_name(k.conrelid, 'c'), reprieve.from_clause(k.confrelid),
@@ -85,6 +90,15 @@ BEGIN
     RETURN n;
 END $$;
 
+-- Rows of a table that were written lie elsewhere now.
+CREATE OR REPLACE FUNCTION reprieve.redelete_moved(entry bigint, act xid8, leaf oid, places tid[], tids tid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
+#variable_conflict use_variable
+BEGIN
+    UPDATE reprieve.undelete_picks p SET tid = m.tid FROM unnest(places, tids) AS m(place, tid) WHERE p.act = act AND p.relid = leaf AND p.tid = m.place;
+    UPDATE reprieve.relinked l SET tid = m.tid FROM unnest(places, tids) AS m(place, tid) WHERE l.act = entry AND l.leaf = leaf AND l.tid = m.place;
+END $$;
+
 -- Takes references away again, group by group, and puts their entries back. In the order in which the deletions took them: one row
 -- may have lost its reference to several, one after the other.
 CREATE OR REPLACE FUNCTION reprieve.redelete_relinks(entry bigint, act xid8) RETURNS void
@@ -92,6 +106,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     part record;
     n bigint;
+    places tid[];
+    tids tid[];
 BEGIN
     FOR part IN SELECT (l.link).deletion_id AS deletion, l.leaf, (l.link).columns AS columns, reprieve.root_of(l.leaf) AS root, count(*) AS n
                   FROM reprieve.relinked l JOIN reprieve.undelete_picks p ON p.act = $2 AND p.source = 'l' AND p.blocked IS NULL AND p.relid = l.leaf AND p.tid = l.tid
@@ -101,14 +117,15 @@ BEGIN
             '     ON p.act = $2 AND p.source = ''l'' AND p.blocked IS NULL AND p.relid = l.leaf AND p.tid = l.tid'
             '     WHERE l.act = $1 AND l.leaf = %s AND (l.link).columns = $3 AND (l.link).deletion_id = $4 AND t.ctid = l.tid'
             '     RETURNING l.tid AS place, t.ctid AS tid, l.link),'
-            ' picks AS (UPDATE reprieve.undelete_picks p SET tid = m.tid FROM moved m WHERE p.act = $2 AND p.relid = %3$s AND p.tid = m.place),'
-            ' places AS (UPDATE reprieve.relinked l SET tid = m.tid FROM moved m WHERE l.act = $1 AND l.leaf = %3$s AND l.tid = m.place),'
-            ' entries AS (INSERT INTO reprieve.relinks SELECT (m.link).* FROM moved m) SELECT count(*) FROM moved',
+            ' entries AS (INSERT INTO reprieve.relinks SELECT (m.link).* FROM moved m)'
+            ' SELECT array_agg(m.place), array_agg(m.tid) FROM moved m',
             reprieve.qualified(part.leaf),
             (SELECT string_agg(format('%I = %s', c, reprieve.read_as(format('(l.link).new_data[%s]', i), a.atttypid)), ', ')
                FROM unnest(part.columns) WITH ORDINALITY AS u(c, i)
                JOIN pg_attribute a ON a.attrelid = part.leaf AND a.attname = u.c AND NOT a.attisdropped), part.leaf)
-            INTO n USING entry, act, part.columns, part.deletion;
+            INTO places, tids USING entry, act, part.columns, part.deletion;
+        PERFORM reprieve.redelete_moved(entry, act, part.leaf, places, tids);
+        n := coalesce(cardinality(places), 0);
         PERFORM reprieve.redelete_agree(part.leaf, part.n, n);
         UPDATE reprieve.undelete_tables w SET relinked = w.relinked + part.n WHERE w.act = $2 AND w.relid = part.root;
     END LOOP;
@@ -124,9 +141,27 @@ BEGIN
     END IF;
 END $$;
 
+DROP FUNCTION IF EXISTS reprieve.redelete_rows(xid8), reprieve.redelete_quiet(xid8);
+
+-- The tables that the picked rows leave. Those that have no tombstones, and such as have, but refer to one another in a circle with one that has
+-- none: their tombstones would be in the way of its rows, and these in theirs.
+CREATE OR REPLACE FUNCTION reprieve.redelete_leaving(act xid8) RETURNS oid[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE own AS MATERIALIZED (
+        SELECT p.relid, reprieve.root_of(p.relid) AS root, reprieve.has_marks(p.relid) AS marked
+          FROM (SELECT DISTINCT q.relid FROM reprieve.undelete_picks q WHERE q.act = $1 AND q.source = 'r' AND q.blocked IS NULL) p
+    ), up(child, parent) AS (
+        SELECT f.child_root, f.parent_root FROM reprieve.foreign_keys f WHERE f.child_root IN (SELECT root FROM own) AND f.parent_root IN (SELECT root FROM own)
+        UNION SELECT u.child, f.parent_root FROM up u JOIN reprieve.foreign_keys f ON f.child_root = u.parent WHERE f.parent_root IN (SELECT root FROM own)
+    )
+    SELECT ARRAY(SELECT o.relid FROM own o
+                  WHERE NOT o.marked OR EXISTS (SELECT FROM own b WHERE NOT b.marked AND EXISTS (SELECT FROM up u WHERE u.child = o.root AND u.parent = b.root)
+                                                   AND EXISTS (SELECT FROM up u WHERE u.child = b.root AND u.parent = o.root)))
+$$;
+
 -- Deletes the picked rows: tombstones again where the table has such; the others leave it, all in one statement, behind which
 -- PostgreSQL checks its foreign keys.
-CREATE OR REPLACE FUNCTION reprieve.redelete_rows(act xid8) RETURNS void
+CREATE OR REPLACE FUNCTION reprieve.redelete_rows(act xid8, leaving oid[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     part record;
@@ -136,10 +171,10 @@ DECLARE
     picked text := 'reprieve.undelete_picks k JOIN reprieve.deletions d ON d.id = k.deletion_id'
                    ' WHERE k.act = $1 AND k.source = ''r'' AND k.blocked IS NULL AND k.relid = %s AND o.ctid = k.tid';
 BEGIN
-    FOR part IN SELECT p.relid, c.relname, s.nspname, reprieve.root_of(p.relid) AS root, reprieve.has_marks(p.relid) AS marked, count(*) AS n
+    FOR part IN SELECT p.relid, c.relname, s.nspname, reprieve.root_of(p.relid) AS root, p.relid <> ALL (leaving) AS stays, count(*) AS n
                   FROM reprieve.undelete_picks p JOIN pg_class c ON c.oid = p.relid JOIN pg_namespace s ON s.oid = c.relnamespace
                  WHERE p.act = $1 AND p.source = 'r' AND p.blocked IS NULL GROUP BY 1, 2, 3 ORDER BY 1 LOOP
-        IF part.marked THEN
+        IF part.stays THEN
             EXECUTE format('UPDATE ONLY %s o SET deleted_at = d.deleted_at, deletion_id = k.deletion_id FROM ' || picked,
                            reprieve.qualified(part.relid), part.relid) USING act;
         ELSE
@@ -163,7 +198,7 @@ END $$;
 
 -- Turns off what would act on the rows when they go, and returns the commands that turn it on again: the users' triggers, and our own
 -- that would write a new deletion.
-CREATE OR REPLACE FUNCTION reprieve.redelete_quiet(act xid8) RETURNS text[]
+CREATE OR REPLACE FUNCTION reprieve.redelete_quiet(act xid8, leaving oid[]) RETURNS text[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     t record;
@@ -178,7 +213,7 @@ BEGIN
     again := reprieve.undelete_quiet(act);
     FOR t IN SELECT r.rulename, w.label FROM reprieve.undelete_tables w JOIN pg_rewrite r
                  ON r.ev_class = ANY (reprieve.members_of(w.relid)) AND r.ev_enabled IN ('O', 'A') AND r.ev_type = '4'
-              WHERE w.act = $1 AND NOT w.marked LOOP
+              WHERE w.act = $1 AND (NOT w.marked OR w.relid = ANY (leaving)) LOOP
         RAISE EXCEPTION 'cannot delete from % again: rule % would act on it', t.label, quote_ident(t.rulename)
             USING ERRCODE = 'RV012', HINT = format('ALTER TABLE %s DISABLE RULE %I; and enable it again afterwards.', t.label, t.rulename);
     END LOOP;
@@ -187,7 +222,7 @@ BEGIN
                JOIN pg_class c ON c.oid = p.relid
                JOIN pg_trigger g ON g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgtype & 8 <> 0
                JOIN pg_proc f ON f.oid = g.tgfoid
-              WHERE NOT reprieve.has_marks(p.relid)
+              WHERE (NOT reprieve.has_marks(p.relid) OR p.relid = ANY (leaving))
                 AND (f.pronamespace <> 'reprieve'::regnamespace OR g.tgname ~ '^~reprieve_(begin_delete|capture)')
               ORDER BY c.oid, g.tgname LOOP
         EXECUTE format('ALTER TABLE ONLY %s DISABLE TRIGGER %I', t.name, t.tgname);
@@ -232,6 +267,9 @@ DECLARE
     k reprieve.foreign_keys;
     command text;
     again text[];
+    leaving oid[];
+    message text;
+    failed text;
     blocked bigint := 1;
     lines jsonb;
     whole record;
@@ -267,10 +305,17 @@ BEGIN
     IF mode = 'nocascade' THEN
         PERFORM reprieve.redelete_refuse(act);
     END IF;
-    again := reprieve.redelete_quiet(act);
-    PERFORM reprieve.redelete_relinks(entry, act), reprieve.redelete_rows(act);
-    UPDATE reprieve.undelete_tables w SET graves = 1 WHERE w.act = pg_current_xact_id();
-    PERFORM reprieve.undelete_defer(act, false);
+    leaving := reprieve.redelete_leaving(act);
+    again := reprieve.redelete_quiet(act, leaving);
+    BEGIN
+        PERFORM reprieve.redelete_relinks(entry, act), reprieve.redelete_rows(act, leaving);
+        UPDATE reprieve.undelete_tables w SET graves = 1 WHERE w.act = pg_current_xact_id();
+        PERFORM reprieve.undelete_defer(act, false);
+    EXCEPTION WHEN foreign_key_violation THEN
+        GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, failed = PG_EXCEPTION_DETAIL;
+        RAISE EXCEPTION 'cannot undo the undelete: rows refer to one another, and none can go first'
+            USING ERRCODE = 'RV010', DETAIL = concat_ws(E'\n', message, nullif(failed, '')), HINT = 'Nothing was changed. Delete the rows themselves: that is a deletion of its own.';
+    END;
     FOREACH command IN ARRAY again LOOP
         EXECUTE command;
     END LOOP;

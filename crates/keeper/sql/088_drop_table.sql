@@ -48,6 +48,8 @@ $$;
 
 -- What a part belongs to and is skipped with, if that could not be made or is there already.
 ALTER TABLE reprieve.dropped_parts ADD COLUMN IF NOT EXISTS thing text;
+-- Of a view that leaves out tombstones itself: how it is made where its tables are marked.
+ALTER TABLE reprieve.dropped_parts ADD COLUMN IF NOT EXISTS marked_sql text;
 
 -- GRANTs that make an access control list again; none where it is the default one. `grantable` is what stands behind ON.
 DROP FUNCTION IF EXISTS reprieve.grants_sql(aclitem[], text);
@@ -394,6 +396,11 @@ BEGIN
     INSERT INTO reprieve.dropped (relid, deletion_id, label, requested)
     SELECT t.relid, id, label, t.requested FROM reprieve.tables t WHERE t.relid = relid;
     INSERT INTO reprieve.dropped_parts SELECT relid, p.stage, p.what, p.sql, p.needed, p.thing FROM reprieve.parts_of(relid) AS p;
+    UPDATE reprieve.dropped_parts p SET marked_sql = replace(p.sql, v.printed, v.stored)
+      FROM (SELECT 'view ' || reprieve.qualified(c.oid) AS thing, rtrim(reprieve.pg_get_viewdef(c.oid), ';') AS printed, rtrim(pg_get_viewdef(c.oid), ';') AS stored
+              FROM pg_class c WHERE c.relkind IN ('v', 'm')
+               AND c.oid IN (SELECT to_regclass(substr(d.thing, 6)) FROM reprieve.dropped_parts d WHERE d.relid = $1 AND d.thing LIKE 'view %')) AS v
+     WHERE p.relid = $1 AND p.thing = v.thing AND p.sql LIKE 'CREATE %VIEW %' AND v.printed <> v.stored;
     EXECUTE reprieve.bury_sql(relid, source || ' o', 'drop') USING id, 'drop'::text;
     PERFORM reprieve.count_deletion(id, relid, live, 0), reprieve.end_read(relid);
 END $$;
@@ -537,7 +544,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM reprieve.dropped d WHERE d.deletion_id = ANY (ids) AND d.restored_at IS NULL) THEN
         RETURN NULL;
     END IF;
-    notes := reprieve.make_parts(ids, false);
+    notes := reprieve.make_parts(ids, -2147483648, 59);
     FOR item IN SELECT * FROM reprieve.dropped d WHERE d.deletion_id = ANY (ids) AND d.restored_at IS NULL ORDER BY d.relid LOOP
         fresh := item.label::regclass;
         PERFORM reprieve.revoke_gifts(fresh);
@@ -550,23 +557,38 @@ BEGIN
     RETURN notes;
 END $$;
 
--- The rest, once the rows are back: rights, foreign keys, code, views; and soft delete as it was.
+-- The rest, once the rows are back: rights, foreign keys, code; soft delete as it was; and views, which know how to read a marked table.
 CREATE OR REPLACE FUNCTION reprieve.undrop_rest(ids bigint[]) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    item record;
-    notes text := reprieve.make_parts(ids, true);
+    notes text := reprieve.make_parts(ids, 60, 89);
 BEGIN
-    FOR item IN SELECT * FROM reprieve.dropped d WHERE d.deletion_id = ANY (ids) AND d.restored_at IS NULL ORDER BY d.relid LOOP
-        PERFORM reprieve.enable_v1(item.label::regclass, CASE item.requested WHEN 'cascade' THEN 'auto' ELSE item.requested END);
-        UPDATE reprieve.dropped d SET restored_at = now() WHERE d.relid = item.relid;
-    END LOOP;
+    PERFORM reprieve.undrop_enable(ids);
+    notes := concat_ws('; ', nullif(notes, ''), nullif(reprieve.make_parts(ids, 90, NULL), ''));
+    -- A view that reads tombstones, too, ends the marking again.
+    PERFORM reprieve.undrop_enable(ids) WHERE EXISTS (SELECT FROM reprieve.dropped d JOIN reprieve.dropped_parts p USING (relid)
+                                                       WHERE d.deletion_id = ANY (ids) AND d.restored_at IS NULL AND p.thing LIKE 'view %');
+    UPDATE reprieve.dropped d SET restored_at = now() WHERE d.deletion_id = ANY (ids) AND d.restored_at IS NULL;
     RETURN notes;
 END $$;
 
--- The parts before the rows, or those behind them. What failed is tried again as long as anything new could be made: a view may read
+CREATE OR REPLACE FUNCTION reprieve.undrop_enable(ids bigint[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    item record;
+BEGIN
+    FOR item IN SELECT * FROM reprieve.dropped d WHERE d.deletion_id = ANY (ids) AND d.restored_at IS NULL ORDER BY d.relid LOOP
+        PERFORM reprieve.enable_v1(item.label::regclass, CASE item.requested WHEN 'cascade' THEN 'auto' ELSE item.requested END);
+        -- It says that it is done with the schema; this is not.
+        PERFORM set_config('reprieve.reconciling', '1', true);
+    END LOOP;
+END $$;
+
+DROP FUNCTION IF EXISTS reprieve.make_parts(bigint[], boolean);
+
+-- The parts of these stages (NULL: no end). What failed is tried again as long as anything new could be made: a view may read
 -- another one that is known by another table only. Returns what could not be made.
-CREATE OR REPLACE FUNCTION reprieve.make_parts(ids bigint[], behind boolean) RETURNS text
+CREATE OR REPLACE FUNCTION reprieve.make_parts(ids bigint[], first int, last int) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     part record;
@@ -587,14 +609,14 @@ BEGIN
         -- Tables of one statement share schemas, types, foreign keys and views.
         FOR part IN SELECT * FROM (
                         SELECT DISTINCT ON (p.sql) d.label, p.* FROM reprieve.dropped d JOIN reprieve.dropped_parts p USING (relid)
-                        WHERE d.deletion_id = ANY (ids) AND d.restored_at IS NULL AND (p.stage >= 60) = behind ORDER BY p.sql, p.stage, p.relid) AS p
+                        WHERE d.deletion_id = ANY (ids) AND d.restored_at IS NULL AND p.stage >= first AND (last IS NULL OR p.stage <= last) ORDER BY p.sql, p.stage, p.relid) AS p
                     WHERE again IS NULL OR p.sql = ANY (again) ORDER BY p.stage, p.relid LOOP
             CONTINUE WHEN part.thing = ANY (there);
             IF part.thing = ANY (missing) THEN
                 failed := failed || part.sql;
                 CONTINUE;
             END IF;
-            note := reprieve.make_part(part.label, part.what, part.sql, part.needed, part.thing);
+            note := reprieve.make_part(part.label, part.what, part.sql, part.needed, part.thing, part.marked_sql);
             IF note IS NULL THEN
                 made := true;
             ELSIF note = '' THEN
@@ -613,11 +635,18 @@ BEGIN
 END $$;
 
 -- NULL, or what could not be made and why; nothing ('') where the thing is there already.
-DROP FUNCTION IF EXISTS reprieve.make_part(text, text, text, boolean);
-CREATE OR REPLACE FUNCTION reprieve.make_part(label text, what text, sql text, needed boolean, thing text) RETURNS text
+DROP FUNCTION IF EXISTS reprieve.make_part(text, text, text, boolean), reprieve.make_part(text, text, text, boolean, text);
+CREATE OR REPLACE FUNCTION reprieve.make_part(label text, what text, sql text, needed boolean, thing text, marked_sql text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = 'error' AS $$
 BEGIN
-    EXECUTE sql;
+    BEGIN
+        EXECUTE coalesce(marked_sql, sql);
+    EXCEPTION WHEN undefined_column THEN
+        IF marked_sql IS NULL THEN
+            RAISE;
+        END IF;
+        EXECUTE sql;
+    END;
     IF thing LIKE 'view %' AND sql LIKE 'CREATE %VIEW %' THEN
         PERFORM reprieve.revoke_gifts(substr(thing, 6)::regclass);
     END IF;

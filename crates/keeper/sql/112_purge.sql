@@ -30,14 +30,14 @@ EXCEPTION WHEN OTHERS THEN
     RETURN 0;
 END $$;
 
--- What may go, per deletion and table, as the ledger counts it. `leaves`: only what lies in these partitions; NULL: all of it. What is kept
+-- What may go, per deletion (NULL: all) and table, as the ledger counts it. `leaves`: only what lies in these partitions; NULL: all of it. What is kept
 -- for ever goes if it is named: its table, or (`named`) the deletion.
-CREATE OR REPLACE FUNCTION reprieve.due(relation oid, deletion bigint, before timestamptz, named boolean)
+CREATE OR REPLACE FUNCTION reprieve.due_of(relation oid, ids bigint[], before timestamptz, named boolean)
 RETURNS TABLE (deletion_id bigint, relid oid, leaves oid[], label text, rows bigint, statement_at timestamptz)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WITH parts AS MATERIALIZED (
         SELECT f.relid, p.leaf, count(*) OVER (PARTITION BY f.relid) AS n
-          FROM (SELECT DISTINCT e.relid FROM reprieve.deletion_tables e WHERE deletion IS NULL OR e.deletion_id = deletion) f,
+          FROM (SELECT DISTINCT e.relid FROM reprieve.deletion_tables e WHERE ids IS NULL OR e.deletion_id = ANY (ids)) f,
                unnest(reprieve.parts_of(f.relid, ARRAY(SELECT h.relid FROM reprieve.holds h WHERE h.relid IS NOT NULL
                                                        UNION ALL SELECT r.relid FROM reprieve.retention r UNION ALL SELECT relation WHERE relation IS NOT NULL))) AS p(leaf)
     ), cutoffs AS MATERIALIZED (
@@ -51,10 +51,16 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
       FROM (SELECT e.deletion_id, e.relid, c.leaves, format('%I.%I', e.schema_name, e.table_name) AS label, e.rows - e.restored - e.discarded AS rows,
                    d.statement_at
               FROM reprieve.deletions d JOIN reprieve.deletion_tables e ON e.deletion_id = d.id JOIN cutoffs c ON c.relid = e.relid
-             WHERE (deletion IS NULL OR d.id = deletion) AND d.statement_at < c.cutoff
+             WHERE (ids IS NULL OR d.id = ANY (ids)) AND d.statement_at < c.cutoff
                AND NOT EXISTS (SELECT FROM reprieve.holds h WHERE h.deletion_id = d.id)) u
      CROSS JOIN LATERAL (SELECT CASE WHEN u.rows > 0 AND u.leaves IS NOT NULL THEN reprieve.filed(u.deletion_id, u.relid, u.leaves) ELSE u.rows END AS rows) n
      WHERE n.rows > 0 OR EXISTS (SELECT FROM reprieve.relinks r WHERE r.deletion_id = u.deletion_id AND r.relid = u.relid)
+$$;
+
+CREATE OR REPLACE FUNCTION reprieve.due(relation oid, deletion bigint, before timestamptz, named boolean)
+RETURNS TABLE (deletion_id bigint, relid oid, leaves oid[], label text, rows bigint, statement_at timestamptz)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM reprieve.due_of($1, CASE WHEN $2 IS NOT NULL THEN ARRAY[$2] END, $3, $4)
 $$;
 
 -- Turns off the users' own triggers that a physical delete of tombstones would fire: for them these rows were deleted long ago. Returns
@@ -208,15 +214,15 @@ BEGIN
     RETURN NOT others;
 END $$;
 
--- Purges at most `budget` rows of a table, or of some of its partitions, that one deletion took. `tables`: those of which rows of this
+-- Purges at most `budget` rows of a table, or of some of its partitions, that one deletion took: in the graveyard those that satisfy `part`. `tables`: those of which rows of this
 -- deletion may go, `whole`: of which all may, `going`: the condition for these rows in the graveyard, `waiting`: deletions of which rows are
 -- kept. Returns how many.
-CREATE OR REPLACE FUNCTION reprieve.purge_part(deletion bigint, relid oid, leaves oid[], tables oid[], whole oid[], going text, waiting bigint[], stuck boolean,
+DROP FUNCTION IF EXISTS reprieve.purge_part(bigint, oid, oid[], oid[], oid[], text, bigint[], boolean, int);
+CREATE OR REPLACE FUNCTION reprieve.purge_part(deletion bigint, relid oid, part text, tables oid[], whole oid[], going text, waiting bigint[], stuck boolean,
                                                budget int) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
-    part text := reprieve.filed_sql('g', relid, leaves);
     relids oid[] := CASE WHEN stuck THEN tables ELSE ARRAY[relid] END;
     marked boolean := reprieve.qualified(relid) IS NOT NULL AND reprieve.has_marks(relid);
     places tid[];
@@ -257,6 +263,26 @@ BEGIN
     RETURN QUERY SELECT d.key::oid, d.value::int FROM jsonb_each_text(depths) AS d;
 END $$;
 
+DO $$
+BEGIN
+    IF to_regtype('reprieve.purge_line') IS NULL THEN
+        -- What of one deletion and table may go, with what purge_part asks for.
+        CREATE TYPE reprieve.purge_line AS (deletion_id bigint, relid oid, leaves oid[], label text, rows bigint, part text, tables oid[], whole oid[], going text);
+    END IF;
+END $$;
+
+-- What may go of these deletions, of each the children first. What is the same for all of them is asked for once.
+CREATE OR REPLACE FUNCTION reprieve.purge_lines(relation oid, ids bigint[], before timestamptz, named boolean) RETURNS SETOF reprieve.purge_line
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH u AS MATERIALIZED (SELECT * FROM reprieve.due_of($1, $2, $3, $4)),
+         k AS MATERIALIZED (SELECT * FROM reprieve.depth_of(ARRAY(SELECT DISTINCT t.relid FROM reprieve.deletion_tables t WHERE t.deletion_id = ANY ($2)))),
+         f AS MATERIALIZED (SELECT x.relid, x.leaves, reprieve.filed_sql('g', x.relid, x.leaves) AS part FROM (SELECT DISTINCT u.relid, u.leaves FROM u) x)
+    SELECT u.deletion_id, u.relid, u.leaves, u.label, u.rows, f.part, array_agg(u.relid) OVER d,
+           array_remove(array_agg(CASE WHEN u.leaves IS NULL THEN u.relid END) OVER d, NULL), string_agg(f.part, ' OR ') OVER d
+      FROM u JOIN k USING (relid) JOIN f ON f.relid = u.relid AND f.leaves IS NOT DISTINCT FROM u.leaves
+    WINDOW d AS (PARTITION BY u.deletion_id) ORDER BY u.deletion_id, k.depth, u.relid, u.leaves
+$$;
+
 -- Purges until the budget is used. Returns per table what went, and how many of the rows that it looked at could not go.
 CREATE OR REPLACE FUNCTION reprieve.purge_some(relation oid, deletion bigint, before timestamptz, budget int, OUT taken jsonb, OUT waiting bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -267,7 +293,11 @@ DECLARE
     ids bigint[];
     kept bigint[];
     id bigint;
-    e record;
+    at int := 0;
+    locked bigint[];
+    lines reprieve.purge_line[];
+    own reprieve.purge_line[];
+    e reprieve.purge_line;
     n bigint;
     left_over bigint;
     progress boolean;
@@ -282,23 +312,24 @@ BEGIN
                    LEFT JOIN (SELECT x.deletion_id, x.relid, sum(x.rows) AS rows FROM u x GROUP BY 1, 2) x ON x.deletion_id = t.deletion_id AND x.relid = t.relid
                   WHERE d.statement_at <= (SELECT max(x.statement_at) FROM u x) AND t.rows - t.restored - t.discarded > coalesce(x.rows, 0)) INTO ids, kept;
     FOREACH id IN ARRAY ids LOOP
-        PERFORM FROM reprieve.deletions d WHERE d.id = id FOR UPDATE SKIP LOCKED;
-        IF NOT FOUND THEN
+        IF at % 200 = 0 THEN
+            locked := ARRAY(SELECT d.id FROM reprieve.deletions d WHERE d.id = ANY (ids[at + 1:at + 200]) ORDER BY d.id FOR UPDATE SKIP LOCKED);
+            lines := ARRAY(SELECT l FROM reprieve.purge_lines(relation, locked, before, deletion IS NOT NULL) l);
+        END IF;
+        at := at + 1;
+        IF id <> ALL (locked) THEN
             kept := kept || id;
             CONTINUE;
         END IF;
         stuck := false;
+        own := ARRAY(SELECT l FROM unnest(lines) l WHERE l.deletion_id = id);
         -- Tables until none of them gives anything more: what hung on a row may have gone meanwhile.
         LOOP
             progress := false;
             left_over := 0;
-            FOR e IN WITH u AS MATERIALIZED (SELECT * FROM reprieve.due(relation, id, before, deletion IS NOT NULL))
-                     SELECT u.*, k.depth, ARRAY(SELECT x.relid FROM u x) AS tables, ARRAY(SELECT x.relid FROM u x WHERE x.leaves IS NULL) AS whole,
-                            (SELECT string_agg(reprieve.filed_sql('g', x.relid, x.leaves), ' OR ') FROM u x) AS going
-                       FROM u JOIN reprieve.depth_of(ARRAY(SELECT t.relid FROM reprieve.deletion_tables t WHERE t.deletion_id = id)) k USING (relid)
-                      ORDER BY k.depth, u.relid, u.leaves LOOP
+            FOREACH e IN ARRAY own LOOP
                 EXIT WHEN budget <= 0;
-                n := reprieve.purge_part(id, e.relid, e.leaves, e.tables, e.whole, e.going, kept, stuck, budget);
+                n := reprieve.purge_part(id, e.relid, e.part, e.tables, e.whole, e.going, kept, stuck, budget);
                 IF n > 0 THEN
                     progress := true;
                     budget := budget - n;
@@ -310,6 +341,7 @@ BEGIN
             END LOOP;
             EXIT WHEN budget <= 0 OR left_over = 0 OR NOT progress AND stuck;
             stuck := NOT progress;
+            own := ARRAY(SELECT l FROM reprieve.purge_lines(relation, ARRAY[id], before, deletion IS NOT NULL) l);
         END LOOP;
         EXIT WHEN budget <= 0;
         waiting := waiting + left_over;

@@ -6,8 +6,10 @@
 )]
 
 mod support;
+mod undelete_support;
 
 use support::Database;
+use undelete_support::{assert_sound, database, delete, last, undelete};
 
 const SHOP: &str = r#"
     CREATE SCHEMA app;
@@ -577,4 +579,46 @@ async fn since_brings_back_a_table_that_held_only_tombstones() {
         .value("SELECT coalesce(string_agg(finding || detail, '; '), '') FROM reprieve.check_v1()")
         .await;
     assert_eq!(findings, "");
+}
+
+/// A view that was made through the proxy leaves out tombstones itself, and so it does when it comes back.
+#[tokio::test]
+async fn a_marked_table_that_a_view_reads_is_marked_again() {
+    let db = database(
+        "drop_viewed",
+        "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a'), (2, 'b')",
+        &[],
+    )
+    .await;
+    db.run(
+        "SELECT reprieve.enable_v1('t'), reprieve.advance_v1();
+         CREATE VIEW v AS SELECT t.id, t.v FROM t WHERE t.deleted_at IS NULL AND (t.v <> 'x');
+         CREATE MATERIALIZED VIEW m AS SELECT v.id FROM v;",
+    )
+    .await;
+    let shape = "SELECT (SELECT mode FROM reprieve.tables WHERE relid = 't'::regclass), pg_get_viewdef('v'), pg_get_viewdef('m')";
+    let before = db.value(shape).await;
+    assert!(before.starts_with("mark|"), "{before}");
+    db.run("DROP TABLE t CASCADE").await;
+    let deletion = last(&db).await;
+    assert_eq!(
+        undelete(&db, &format!("deletion_v1({deletion})")).await,
+        ["public.t|2|0|0|COMPLETE", "(all)|2|0|0|COMPLETE"]
+    );
+    assert_eq!(db.value(shape).await, before);
+    db.run("SELECT reprieve.reconcile_v1(), reprieve.advance_v1()")
+        .await;
+    assert_eq!(db.value(shape).await, before);
+    delete(&db, "t", "id = 1").await;
+    assert_eq!(db.rows("SELECT id FROM v").await, ["2"]);
+    assert_sound(&db).await;
+
+    // One that reads tombstones, too, stands against it.
+    db.run("CREATE VIEW all_of_t AS SELECT t.id FROM t; DROP TABLE t CASCADE")
+        .await;
+    let deletion = last(&db).await;
+    undelete(&db, &format!("deletion_v1({deletion})")).await;
+    assert!(db.value(shape).await.starts_with("bin|"));
+    assert_eq!(db.rows("SELECT id FROM all_of_t").await, ["2"]);
+    assert_sound(&db).await;
 }

@@ -466,3 +466,106 @@ async fn many_rows_come_back_from_a_graveyard_without_statistics() {
     let seconds = began.elapsed().as_secs();
     assert!(seconds < 30, "{seconds} s");
 }
+
+/// A reference is put back to the row that was deleted, not to another one that has its key by now; and into the row that lost it.
+#[tokio::test]
+async fn a_reference_does_not_go_to_another_row_with_the_same_key() {
+    for mode in ["bin", "mark"] {
+        let schema = "
+            CREATE TABLE p(id int PRIMARY KEY, v text);
+            CREATE TABLE n(id int PRIMARY KEY, p_id int REFERENCES p ON DELETE SET NULL, place int);
+            INSERT INTO p SELECT i, 'old' FROM generate_series(1, 4) i;
+            INSERT INTO n SELECT i, i FROM generate_series(1, 4) i";
+        let tables = [("p", mode), ("n", mode)];
+        let db = database(&format!("other_row_{mode}"), schema, &tables).await;
+        let references = "SELECT id, p_id FROM n WHERE n IS DISTINCT FROM NULL ORDER BY 1";
+        if mode == "mark" {
+            delete(&db, "p", "true").await;
+        } else {
+            db.run("DELETE FROM p").await;
+        }
+        let deletion = last(&db).await;
+        db.run("INSERT INTO p VALUES (1, 'new')").await;
+        let whole = undelete(&db, &format!("deletion_v1({deletion}, 'nonconflict_only')")).await;
+        assert_eq!(
+            whole,
+            [
+                "public.n|0|3|1|INCOMPLETE",
+                "public.p|3|0|1|INCOMPLETE",
+                "(all)|3|3|2|INCOMPLETE"
+            ],
+            "{mode}"
+        );
+        assert_eq!(
+            db.rows(references).await,
+            ["1|", "2|2", "3|3", "4|4"],
+            "{mode}"
+        );
+        assert_sound(&db).await;
+        // It goes back with the row that it was to.
+        let whole = undelete(&db, &format!("deletion_v1({deletion}, 'replace')")).await;
+        assert_eq!(whole.last().unwrap(), "(all)|1|1|0|COMPLETE", "{mode}");
+        assert_eq!(
+            db.rows(references).await,
+            ["1|1", "2|2", "3|3", "4|4"],
+            "{mode}"
+        );
+
+        // One that was in the way of the first undelete is put back by a second one.
+        db.run("DELETE FROM p WHERE id = 3; INSERT INTO p VALUES (9); UPDATE n SET p_id = 9 WHERE id = 3")
+            .await;
+        let deletion = last(&db).await;
+        let whole = undelete(&db, &format!("deletion_v1({deletion})")).await;
+        assert_eq!(whole.last().unwrap(), "(all)|1|0|1|INCOMPLETE", "{mode}");
+        db.run("UPDATE n SET p_id = NULL WHERE id = 3").await;
+        let whole = undelete(&db, &format!("deletion_v1({deletion})")).await;
+        assert_eq!(whole.last().unwrap(), "(all)|0|1|0|COMPLETE", "{mode}");
+
+        // A row that was made anew never had the reference.
+        db.run("DELETE FROM p WHERE id = 2").await;
+        let deletion = last(&db).await;
+        db.run("DELETE FROM n WHERE id = 2; INSERT INTO n VALUES (2)")
+            .await;
+        let whole = undelete(&db, &format!("deletion_v1({deletion})")).await;
+        assert_eq!(whole.last().unwrap(), "(all)|1|0|1|INCOMPLETE", "{mode}");
+        assert_eq!(
+            db.rows(references).await,
+            ["1|1", "2|", "3|3", "4|4"],
+            "{mode}"
+        );
+        assert_sound(&db).await;
+    }
+}
+
+/// Rows that the table does not take are found among many, without trying each by itself.
+#[tokio::test]
+async fn the_rows_that_do_not_fit_are_found_among_many() {
+    let schema = "
+        CREATE TABLE p(id int PRIMARY KEY, v text);
+        CREATE TABLE c(id int PRIMARY KEY, p_id int REFERENCES p ON DELETE CASCADE);
+        INSERT INTO p SELECT i, 'p' || i FROM generate_series(1, 2000) i;
+        INSERT INTO c SELECT i, i FROM generate_series(1, 2000) i";
+    let db = database("few_of_many", schema, &[("p", "bin"), ("c", "bin")]).await;
+    db.run("DELETE FROM p; ALTER TABLE p ADD CHECK (v NOT IN ('p7', 'p1000', 'p2000'))")
+        .await;
+    let deletion = last(&db).await;
+    let cannot = db
+        .rows(&format!(
+            "SELECT table_name, \"row\" FROM reprieve.preview_undelete_deletion_v1({deletion}) WHERE verdict = 'CANNOT' ORDER BY 1, length(\"row\"), 2"
+        ))
+        .await;
+    assert_eq!(
+        cannot,
+        [
+            "public.c|(id)=(7)",
+            "public.c|(id)=(1000)",
+            "public.c|(id)=(2000)",
+            "public.p|(id)=(7)",
+            "public.p|(id)=(1000)",
+            "public.p|(id)=(2000)"
+        ]
+    );
+    let whole = undelete(&db, &format!("deletion_v1({deletion}, 'nonconflict_only')")).await;
+    assert_eq!(whole.last().unwrap(), "(all)|3994|0|6|INCOMPLETE");
+    assert_sound(&db).await;
+}

@@ -322,3 +322,62 @@ async fn what_was_replaced_is_named() {
     assert_eq!(content(&db, &["t"]).await, ["t (1,new)"]);
     assert_sound(&db).await;
 }
+
+/// Neither table's rows can go first: those of the marked one leave it, too.
+#[tokio::test]
+async fn a_circle_of_a_marked_table_and_one_in_the_bin() {
+    let schema = "
+        CREATE TABLE m(id int PRIMARY KEY, b_id int);
+        CREATE TABLE b(id int PRIMARY KEY, m_id int REFERENCES m ON DELETE CASCADE);
+        ALTER TABLE m ADD FOREIGN KEY (b_id) REFERENCES b ON DELETE CASCADE;
+        INSERT INTO m VALUES (1), (2); INSERT INTO b VALUES (1, 1), (2, 2); UPDATE m SET b_id = id";
+    let db = database("undo_circle", schema, &[("m", "mark"), ("b", "bin")]).await;
+    let whole = content(&db, &["m", "b"]).await;
+    for by_mark in [true, false] {
+        if by_mark {
+            delete(&db, "m", "id = 1").await;
+        } else {
+            db.run("DELETE FROM b WHERE id = 1").await;
+        }
+        let deletion = last(&db).await;
+        let deleted = content(&db, &["m", "b"]).await;
+        for _ in 0..2 {
+            let restored = verdict(&db, &format!("undelete_deletion_v1({deletion})")).await;
+            assert_eq!(restored, "COMPLETE");
+            assert_eq!(content(&db, &["m", "b"]).await, whole);
+            assert_eq!(undo(&db, deletion).await, "COMPLETE");
+            assert_eq!(content(&db, &["m", "b"]).await, deleted);
+            assert_sound(&db).await;
+        }
+        verdict(&db, &format!("undelete_deletion_v1({deletion})")).await;
+    }
+}
+
+/// The ledger says that rows of the whole table were deleted; those of a partition that is none any more are not among them.
+#[tokio::test]
+async fn rows_of_a_partition_that_was_detached_stay() {
+    let db = database("undo_detached", SCHEMA, &[("parts", "bin")]).await;
+    db.run("DELETE FROM parts").await;
+    let deletion = last(&db).await;
+    verdict(&db, &format!("undelete_deletion_v1({deletion})")).await;
+    db.run("ALTER TABLE parts DETACH PARTITION parts_1").await;
+    let (code, _, text) = failure(
+        &db.session().await,
+        &format!("SELECT * FROM reprieve.undo_undelete_of_v1({deletion})"),
+    )
+    .await;
+    assert_eq!(code, "RV010");
+    assert!(
+        text.starts_with("public.parts_1 (id)=(1) lies in a table that is no longer a partition of the one that it was deleted from"),
+        "{text}"
+    );
+    let undone = db
+        .rows(&format!("SELECT table_name, deleted, skipped FROM reprieve.undo_undelete_of_v1({deletion}, 'nonconflict_only')"))
+        .await;
+    assert_eq!(
+        undone,
+        ["public.parts|6|0", "public.parts_1|0|3", "(all)|6|3"]
+    );
+    assert_sound(&db).await;
+    assert_eq!(db.rows("SELECT id FROM parts_1").await.len(), 3);
+}
