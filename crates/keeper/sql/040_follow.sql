@@ -112,34 +112,38 @@ END $$;
 
 -- The columns by which a row is found again: its primary key, or all of them.
 CREATE OR REPLACE FUNCTION reprieve.row_key(relid oid) RETURNS text[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce((SELECT array_agg(a.attname::text ORDER BY k.place)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN coalesce((SELECT array_agg(a.attname::text ORDER BY k.place)
                      FROM pg_index i, unnest(i.indkey) WITH ORDINALITY AS k(attnum, place), pg_attribute a
-                     WHERE i.indrelid = relid AND i.indisprimary AND k.place <= i.indnkeyatts
+                     WHERE i.indrelid = $1 AND i.indisprimary AND k.place <= i.indnkeyatts
                        AND a.attrelid = i.indrelid AND a.attnum = k.attnum),
-                    (reprieve.row_sql(relid, 'c')).columns)
-$$;
+                    (reprieve.row_sql($1, 'c')).columns);
+END $$;
 
 -- What SET NULL / SET DEFAULT writes, as a text array.
 CREATE OR REPLACE FUNCTION reprieve.assigned_sql(link reprieve.links) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
-    SELECT 'ARRAY[' || string_agg(CASE WHEN (link).action = 'n' OR d.adbin IS NULL THEN 'NULL'
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+BEGIN
+    RETURN (SELECT 'ARRAY[' || string_agg(CASE WHEN (link).action = 'n' OR d.adbin IS NULL THEN 'NULL'
                ELSE format('format(''%%s'', (%s)::%s)', pg_get_expr(d.adbin, d.adrelid), format_type(a.atttypid, a.atttypmod)) END,
                ', ' ORDER BY u.place) || ']::text[]'
     FROM unnest((link).set_columns) WITH ORDINALITY AS u(name, place)
     JOIN pg_attribute a ON a.attrelid = (link).child AND a.attname = u.name
-    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-$$;
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum);
+END $$;
 
 -- The INSERT that remembers what SET NULL / SET DEFAULT is about to change in the children `c` of `source`; $2 is the deletion.
 CREATE OR REPLACE FUNCTION reprieve.remember_sql(link reprieve.links, source text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT format('INSERT INTO reprieve.relinks (deletion_id, relid, key_columns, key_data, columns, old_data, new_data)'
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    key text[] := reprieve.row_key((link).child);
+BEGIN
+    RETURN format('INSERT INTO reprieve.relinks (deletion_id, relid, key_columns, key_data, columns, old_data, new_data)'
                   ' SELECT $2, %s, %L, %s, %L, %s, %s FROM %s',
-                  (link).child, k, reprieve.values_sql('c', k), (link).set_columns,
-                  reprieve.values_sql('c', (link).set_columns), reprieve.assigned_sql(link), source)
-    FROM reprieve.row_key((link).child) AS k
-$$;
+                  (link).child, key, reprieve.values_sql('c', key), (link).set_columns,
+                  reprieve.values_sql('c', (link).set_columns), reprieve.assigned_sql(link), source);
+END $$;
 
 -- SET DEFAULT leaves alone what a later CASCADE of the same rows takes along: PostgreSQL does not check a default whose row is gone.
 CREATE OR REPLACE FUNCTION reprieve.spared_sql(link reprieve.links, parents tid[]) RETURNS text

@@ -309,9 +309,9 @@ BEGIN
         done := 0;
         IF NOT r.gone AND NOT EXISTS (SELECT FROM unnest(r.key_columns || r.columns) AS u(c) WHERE NOT EXISTS (
                 SELECT FROM pg_attribute a WHERE a.attrelid = r.relid AND a.attname = u.c AND NOT a.attisdropped)) THEN
-            done := reprieve.undelete_relink(r.deletion_id, r.relid, r.key_columns, r.columns, true);
+            done := reprieve.undelete_relink(r.deletion_id, r.relid, r.key_columns, r.columns, true, false);
             IF done < wanted THEN
-                done := done + reprieve.undelete_relink(r.deletion_id, r.relid, r.key_columns, r.columns, false);
+                done := done + reprieve.undelete_relink(r.deletion_id, r.relid, r.key_columns, r.columns, false, wanted - done > 1000);
             END IF;
         END IF;
         PERFORM reprieve.undelete_add_table(r.root, act) WHERE NOT r.gone;
@@ -326,16 +326,21 @@ BEGIN
 END $$;
 
 -- Puts back the references of one group; `came`: those to parents that this undelete has brought back, or else those to parents that came back
--- before. Returns how many.
-CREATE OR REPLACE FUNCTION reprieve.undelete_relink(deletion bigint, table_id oid, key_columns text[], set_columns text[], came boolean) RETURNS bigint
+-- before. Returns how many. `many`: as in undelete_orphans.
+CREATE OR REPLACE FUNCTION reprieve.undelete_relink(deletion bigint, table_id oid, key_columns text[], set_columns text[], came boolean, many boolean)
+RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     done bigint;
     leaves oid[];
     places tid[];
     tids tid[];
+    statement text := reprieve.relink_sql(table_id, key_columns, set_columns, came);
+    nested text := current_setting('enable_nestloop');
 BEGIN
-    EXECUTE reprieve.relink_sql(table_id, key_columns, set_columns, came) INTO done, leaves, places, tids USING deletion, table_id, key_columns, set_columns;
+    PERFORM set_config('enable_nestloop', CASE WHEN many THEN 'off' ELSE nested END, true);
+    EXECUTE statement INTO done, leaves, places, tids USING deletion, table_id, key_columns, set_columns;
+    PERFORM set_config('enable_nestloop', nested, true);
     PERFORM reprieve.undelete_moved(leaves, places, tids) WHERE done > 0;
     RETURN done;
 EXCEPTION WHEN data_exception OR integrity_constraint_violation OR undefined_object OR undefined_table THEN
@@ -366,7 +371,8 @@ DECLARE
     tree oid[] := reprieve.tree_of(k.confrelid);
 BEGIN
     IF came THEN
-        RETURN format('EXISTS (SELECT FROM %s p WHERE %s AND (p.tableoid, p.ctid) IN (SELECT c.leaf, c.tid FROM came c WHERE c.deletion_id = $1))',
+        -- IS TRUE: looked up in memory; as a join the planner, who expects few rows, would compare each with each.
+        RETURN format('EXISTS (SELECT FROM %s p WHERE %s AND ((p.tableoid, p.ctid) IN (SELECT c.leaf, c.tid FROM came c WHERE c.deletion_id = $1)) IS TRUE)',
                       reprieve.from_clause(k.confrelid), reprieve.key_match(k.con, 'p', 'n'));
     END IF;
     RETURN format('(EXISTS (SELECT FROM reprieve.deletion_tables d WHERE d.deletion_id = $1 AND d.relid = ANY (%1$L::oid[]) AND d.restored > 0)'

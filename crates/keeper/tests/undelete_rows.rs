@@ -756,3 +756,48 @@ async fn only_members_of_reprieve_admin_may_and_the_keeper_need_not_be_a_superus
         ["1"]
     );
 }
+
+/// The row comes back or a new one takes its key, whoever comes first; who waits has it if the other one rolls back.
+#[tokio::test]
+async fn u11_undelete_and_insert_of_the_key_in_either_order() {
+    for mode in ["mark", "bin"] {
+        let schema = "CREATE TABLE t(id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'old')";
+        let db = database(&format!("u11_order_{mode}"), schema, &[("t", mode)]).await;
+        let live = "SELECT v FROM t WHERE to_jsonb(t) ->> 'deleted_at' IS NULL";
+        for (undelete_first, end, winner) in [
+            (true, "COMMIT", "old"),
+            (true, "ROLLBACK", "new"),
+            (false, "COMMIT", "new"),
+            (false, "ROLLBACK", "old"),
+        ] {
+            let deletion = if mode == "mark" {
+                delete(&db, "t", "true").await
+            } else {
+                db.run("DELETE FROM t").await;
+                last(&db).await
+            };
+            let (one, two) = (db.session().await, db.session().await);
+            let waiting = pid(&two).await;
+            let call = format!("SELECT verdict FROM reprieve.undelete_deletion_v1({deletion})");
+            let insert = "INSERT INTO t VALUES (1, 'new')".to_owned();
+            let (first, second) = if undelete_first {
+                (call, insert)
+            } else {
+                (insert, call)
+            };
+            rows(&one, &format!("BEGIN; {first}")).await;
+            let second = tokio::spawn(async move { two.simple_query(&second).await.is_ok() });
+            blocked(&db, &waiting).await;
+            rows(&one, end).await;
+            let (succeeded, case) = (
+                second.await.unwrap(),
+                format!("{mode} {undelete_first} {end}"),
+            );
+            assert_eq!(succeeded, end == "ROLLBACK", "{case}");
+            assert_eq!(db.rows(live).await, [winner], "{case}");
+            assert_sound(&db).await;
+            db.run("DELETE FROM t; INSERT INTO t VALUES (1, 'old')")
+                .await;
+        }
+    }
+}
