@@ -19,10 +19,11 @@ BEGIN
     RETURN reprieve.catalog_v1();
 END $$;
 
--- False while the keeper changes the schema itself, and where nothing is or shall be enabled.
+-- False while the keeper changes the schema itself or is installed, and where nothing is or shall be enabled.
 CREATE OR REPLACE FUNCTION reprieve.may_follow() RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(current_setting('reprieve.reconciling', true), '') = ''
+       AND coalesce(current_setting('reprieve.upgrades_to', true), '') = ''
        AND (EXISTS (SELECT FROM reprieve.tables) OR coalesce(reprieve.setting('tables.enable'), '') <> '')
 $$;
 

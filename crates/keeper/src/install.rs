@@ -232,6 +232,11 @@ async fn run_scripts(client: &mut Client) -> Result<(), (&'static str, tokio_pos
         .await
         .map_err(|error| ("waiting for its turn", error))?;
     for (name, script) in SCRIPTS {
+        // Event triggers read the texts of schema changes: aliases in ours look like tables of the client's.
+        transaction
+            .batch_execute("SET LOCAL reprieve.reconciling = '1'")
+            .await
+            .map_err(|error| (*name, error))?;
         transaction
             .batch_execute(script)
             .await
@@ -258,7 +263,7 @@ mod tests {
     use super::*;
 
     /// FNV-1a of all scripts, as of [`KEEPER_VERSION`].
-    const SCRIPTS_OF_THIS_VERSION: u64 = 0x3665_5c55_d2ef_ba21;
+    const SCRIPTS_OF_THIS_VERSION: u64 = 0x724e_991b_1e70_bada;
 
     /// Sidecars leave a keeper of their own version as it is.
     #[test]
