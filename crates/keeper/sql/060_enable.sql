@@ -437,6 +437,9 @@ DECLARE
     places tid[];
     again text := reprieve.silence(relid);
 BEGIN
+    -- A table may have been renamed since they were read.
+    UPDATE reprieve.links l SET parent_sql = r.parent_sql, child_sql = r.child_sql, match_sql = r.match_sql, same_sql = r.same_sql
+      FROM reprieve.read_links(ARRAY[relid]) r WHERE r.conoid = l.conoid AND r IS DISTINCT FROM l;
     FOR link IN SELECT l.* FROM reprieve.links l JOIN reprieve.tables t ON t.relid = l.child AND t.mode = 'mark'
                 WHERE l.parent = drop_tombstones.relid AND l.child <> l.parent LOOP
         EXECUTE format('SELECT array_agg(DISTINCT c.ctid) FROM %s c, %s p WHERE p.deleted_at IS NOT NULL AND c.deleted_at IS NOT NULL AND %s',

@@ -242,6 +242,28 @@ async fn only_foreign_keys_that_changed_are_made_anew() {
     assert_eq!(database.rows(names).await, ["a_hub|4", "d_hub|4"]);
 }
 
+/// Nobody need have been told of it.
+#[tokio::test]
+async fn a_table_that_was_renamed_stops_being_marked() {
+    let database = installed("core_renamed").await;
+    database
+        .run(
+            "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY, p_id int REFERENCES p ON DELETE CASCADE);
+             SELECT reprieve.enable_v1('p'), reprieve.enable_v1('c');
+             INSERT INTO p VALUES (1), (2); INSERT INTO c VALUES (10, 1), (20, 2);
+             UPDATE p SET deleted_at = now(), deletion_id = (SELECT reprieve.begin_deletion_v1('')) WHERE id = 1;
+             SET reprieve.reconciling = '1'; ALTER TABLE p RENAME TO parents; ALTER TABLE c RENAME p_id TO parent; ALTER TABLE c RENAME TO children;
+             RESET reprieve.reconciling; SELECT reprieve.disable_v1('parents')",
+        )
+        .await;
+    assert_eq!(
+        database
+            .rows("SELECT table_name, data FROM reprieve.graveyard ORDER BY 1")
+            .await,
+        ["children|{10,1}", "parents|{1}"]
+    );
+}
+
 #[tokio::test]
 async fn columns_that_nobody_told_of_are_copied_too() {
     let database = installed("core_untold").await;
