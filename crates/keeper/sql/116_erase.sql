@@ -367,6 +367,7 @@ BEGIN
     IF label IS NULL THEN
         RAISE EXCEPTION '% is not a table', t USING ERRCODE = 'wrong_object_type';
     END IF;
+    PERFORM reprieve.require_bin_v1(t);
     PERFORM reprieve.require_condition_v1(t, predicate);
     EXECUTE pg_catalog.format('SELECT pg_catalog.array_agg(%2$s.tableoid), pg_catalog.array_agg(%2$s.ctid) FROM %1$s AS %2$s WHERE (%3$s)', label, alias, predicate)
         INTO leaves, places;

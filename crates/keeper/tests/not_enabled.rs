@@ -42,6 +42,8 @@ async fn a_table_that_is_not_enabled_and_has_nothing_in_the_bin() {
             );
         }
     }
+    let erase = "SELECT * FROM reprieve.erase_subject_v1('other', 'true')";
+    assert_eq!(failure(&session, erase).await.0, "55000");
     let written = db
         .value("SELECT (SELECT count(*) FROM reprieve.retention) + (SELECT count(*) FROM reprieve.holds)")
         .await;
