@@ -40,7 +40,8 @@ PYTHON
 "$cargo" test -q -p tests -p keeper --no-run || exit 1
 
 newest=$(ls /usr/lib/postgresql | sort -n | tail -1)
-dumping=(install_is_idempotent_and_versioned uninstall_leaves_a_plain_database disabling_hides_nothing_and_loses_nothing)
+dumping=(install_is_idempotent_and_versioned uninstall_leaves_a_plain_database disabling_hides_nothing_and_loses_nothing
+         s11h_a_dump_is_that_of_a_plain_database s11h_a_dump_can_be_restored)
 
 lines=() failed=0
 suite() { # package and name; the server is that of $bin
