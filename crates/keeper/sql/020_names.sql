@@ -148,7 +148,7 @@ $$;
 -- The document by which proxies rewrite: see "keeper SQL -> catalog" in ARCHITECTURE.md. What it says of a table is
 -- kept in reprieve.tables for as long as the signature beside it holds.
 CREATE OR REPLACE FUNCTION reprieve.catalog_v1() RETURNS text
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 BEGIN
     RETURN (
         WITH enabled AS MATERIALIZED (

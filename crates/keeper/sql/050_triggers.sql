@@ -477,7 +477,9 @@ END $$;
 
 -- Reads the foreign keys of some tables (all enabled ones, if NULL) into reprieve.links.
 CREATE OR REPLACE FUNCTION reprieve.read_links(relids oid[]) RETURNS SETOF reprieve.links
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    RETURN QUERY
     SELECT x.oid, x.conname::text, x.confrelid, x.conrelid,
            coalesce((SELECT min(g.tgname::text COLLATE "C") FROM pg_trigger g
                      WHERE g.tgconstraint = x.oid AND g.tgrelid = x.confrelid AND g.tgtype & 8 <> 0), x.oid::text),
@@ -501,8 +503,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
       AND (relids IS NULL OR x.conrelid = ANY (relids) OR x.confrelid = ANY (relids))
       AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid IN (x.conrelid, x.confrelid)
                   AND (t.mode = 'mark' OR (t.relid = x.confrelid AND x.confdeltype IN ('n', 'd'))
-                       OR (t.relid = x.confrelid AND x.confdeltype = 'c' AND NOT EXISTS (SELECT FROM reprieve.tables k WHERE k.relid = x.conrelid))))
-$$;
+                       OR (t.relid = x.confrelid AND x.confdeltype = 'c' AND NOT EXISTS (SELECT FROM reprieve.tables k WHERE k.relid = x.conrelid))));
+END $$;
 
 -- The triggers of one foreign key. A marked parent: children may only refer to live rows. A marked child:
 -- its tombstones leave before PostgreSQL's own foreign key can trip over them.
@@ -677,7 +679,7 @@ END $$;
 -- All that ensure_link reads and makes of each foreign key, in one number: where it has not changed there is nothing to do. A schema
 -- change of a table that a thousand others refer to would take a thousand times as long otherwise.
 CREATE OR REPLACE FUNCTION reprieve.link_states(links reprieve.links[]) RETURNS TABLE (link oid, state uuid)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     RETURN QUERY
     WITH wanted AS MATERIALIZED (SELECT * FROM unnest(links) AS u),

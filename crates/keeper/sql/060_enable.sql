@@ -469,7 +469,7 @@ END $$;
 
 -- Sidecars call this all the time. Returns true if there was something to announce.
 CREATE OR REPLACE FUNCTION reprieve.announce_v1() RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM reprieve.publications) THEN
         RETURN false;
@@ -509,7 +509,7 @@ END $$;
 -- its cascades reach. `cascade` is for tables that are taken in. The table comes first.
 CREATE OR REPLACE FUNCTION reprieve.enable_v1(relation regclass, requested text DEFAULT 'auto')
 RETURNS TABLE (table_name text, mode text, reason text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 #variable_conflict use_variable
 DECLARE
     verdict record;
@@ -570,7 +570,7 @@ END $$;
 -- Disables soft delete: tombstones go to the graveyard and stay restorable, the table is as it was.
 CREATE OR REPLACE FUNCTION reprieve.disable_v1(relation regclass)
 RETURNS TABLE (table_name text, mode text, reason text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 #variable_conflict use_variable
 DECLARE
     moved bigint;

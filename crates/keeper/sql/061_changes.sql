@@ -12,7 +12,7 @@ LANGUAGE sql IMMUTABLE AS $$ SELECT pg_catalog.hashtidextended(place, writer::pg
 
 -- Of these enabled tables, everything that their triggers and their mode depend on, as one number each.
 CREATE OR REPLACE FUNCTION reprieve.signatures(relids oid[]) RETURNS TABLE (relid oid, signature text)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY

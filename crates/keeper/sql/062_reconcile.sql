@@ -134,7 +134,7 @@ END $$;
 -- Judges every enabled table again, or (not thorough) those that changed; enables newcomers, repairs triggers. Returns true
 -- if the catalog is another one behind it. Of several sidecars that look around at once, one does.
 CREATE OR REPLACE FUNCTION reprieve.reconcile_v1(thorough boolean DEFAULT true) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
     before text;
 BEGIN
@@ -152,7 +152,7 @@ END $$;
 -- Begins to mark in prepared tables once every sidecar with a valid lease serves by the current catalog.
 -- Returns the number of tables.
 CREATE OR REPLACE FUNCTION reprieve.advance_v1() RETURNS int
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
     advanced int;
     current text;
@@ -179,7 +179,7 @@ END $$;
 
 -- A sidecar says which catalog it serves by, and for how long this holds. Returns the md5 of the current one.
 CREATE OR REPLACE FUNCTION reprieve.ack_v1(id text, version text, md5 text, lease interval) RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 #variable_conflict use_column
 BEGIN
     INSERT INTO reprieve.proxies AS p (id, version, catalog_md5, lease_until)

@@ -1,9 +1,12 @@
 -- What happens after a schema change: in the client's transaction, told by the proxy or by an event trigger.
+--
+-- The planner takes our queries of the catalog for expensive, and to compile one took half a second of a DROP TABLE: jit is off in all of it.
+-- Queries that each schema change asks are planned once for each session (plan_cache_mode).
 
 -- Called by a proxy after a client's DDL, inside the client's transaction. Whatever goes wrong, the client
 -- gets the catalog; the reconciler tries again later.
 CREATE OR REPLACE FUNCTION reprieve.after_ddl_v1() RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '2s' AS $$
 DECLARE
     followed text := coalesce(current_setting('reprieve.followed', true), '');
 BEGIN
@@ -67,7 +70,7 @@ END $$;
 -- The relations that the judgement of enabled tables may depend on once these objects have changed: the objects'
 -- own tables, the tables that they are made from, and what foreign keys and inheritance tie to them.
 CREATE OR REPLACE FUNCTION reprieve.concerned(classes oid[], objects oid[]) RETURNS oid[]
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     touched oid[];
     own oid[];
@@ -145,7 +148,7 @@ END $$;
 
 -- Event trigger, where the installing role may create one: after each command that changes the schema.
 CREATE OR REPLACE FUNCTION reprieve.on_ddl() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '2s' AS $$
 DECLARE
     classes oid[];
     objects oid[];
@@ -191,7 +194,7 @@ END $$;
 
 -- Event trigger: before anybody can notice that objects are gone.
 CREATE OR REPLACE FUNCTION reprieve.on_drop() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '2s' AS $$
 DECLARE
     unknown boolean;
     relations oid[];
@@ -334,7 +337,7 @@ $$;
 -- Event trigger: before CREATE and ALTER TABLE, CREATE INDEX, ALTER DOMAIN, CREATE FUNCTION, rules and policies. Which table it is about nobody says yet; those whose
 -- name is in the text are few. Of a function only what stands before its body can take a row type.
 CREATE OR REPLACE FUNCTION reprieve.on_ddl_start() RETURNS event_trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET client_min_messages = 'error' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET standard_conforming_strings = on SET client_min_messages = 'error' AS $$
 DECLARE
     -- Of a text with several statements those of this kind. Rules and policies may contain semicolons.
     kind text := '\m' || replace(lower(tg_tag), ' ', '\s+(?:(?:or\s+replace|unique)\s+)?') || CASE WHEN tg_tag ~ 'RULE|POLICY' THEN '.*' ELSE '[^;]*' END;

@@ -93,7 +93,7 @@ END $$;
 -- `definition`, as pg_get_viewdef() prints it, without our conditions; as it is where it is not sure that all of them
 -- would go. The proxy writes them in front of the client's: ours AND (theirs).
 CREATE OR REPLACE FUNCTION reprieve.without_marks_v1(view oid, definition text) RETURNS text
-LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET standard_conforming_strings = on AS $$
 DECLARE
     strings text[];
     sql text;

@@ -347,7 +347,7 @@ END $$;
 -- Keeps what a table holds, and what it is made of, under a deletion of this statement. Tombstones keep their own deletion.
 -- `path` is for read_source().
 CREATE OR REPLACE FUNCTION reprieve.keep_table(relid oid, statement text, path text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres' SET extra_float_digits = '1' SET bytea_output = 'hex'
 SET TimeZone = 'UTC' SET lc_monetary = 'C' SET row_security = off AS $$
 #variable_conflict use_variable
@@ -472,7 +472,7 @@ $$;
 
 -- Of these, with their partitions and the children that go with them, those that are enabled and that the session may drop.
 CREATE OR REPLACE FUNCTION reprieve.to_keep_v1(relations oid[]) RETURNS oid[]
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
     WITH RECURSIVE family AS (
         SELECT r.oid FROM unnest(relations) AS r(oid)
         UNION SELECT h.inhrelid FROM pg_inherits h JOIN family ON h.inhparent = family.oid
@@ -486,7 +486,7 @@ $$;
 -- is forgotten again.
 DROP FUNCTION IF EXISTS reprieve.keep_v1(oid, text);
 CREATE OR REPLACE FUNCTION reprieve.keep_v1(relation oid, statement text, path text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET standard_conforming_strings = on AS $$
 BEGIN
     IF current_query() !~* '\mdrop\s' OR relation <> ALL (reprieve.to_keep_v1(ARRAY[relation])) THEN
         RETURN;

@@ -10,4 +10,6 @@ SET default_transaction_read_only = off;
 SET default_transaction_deferrable = off;
 SET client_min_messages = notice;
 SET standard_conforming_strings = on;
+-- Queries of the catalog look expensive to the planner, and are not.
+SET jit = off;
 SET reprieve.reconciling = '';
