@@ -83,7 +83,7 @@ const VERBS: &[(&str, &str)] = &[
         "PURGE BACKGROUND OFF",
         "reprieve.purge_background_v1(false)",
     ),
-    ("PURGE EXPORT OFF", "reprieve.purge_export_v1(NULL)"),
+    ("PURGE EXPORT OFF", "reprieve.purge_export_v1(null)"),
     (
         "PURGE DRY RUN BEFORE now()",
         "reprieve.purge_v1(before => now(), dry_run => true)",
@@ -131,8 +131,8 @@ const VERBS: &[(&str, &str)] = &[
         "reprieve.budget_v1('reprieve_admin', 1, '1 hour')",
     ),
     (
-        "REQUEST DELETION FROM p WHERE id = 1 REASON 'old'",
-        "reprieve.request_deletion_v1('p', 'id = 1')",
+        "REQUEST DELETION FROM p WHERE id = 2 REASON 'old'",
+        "reprieve.request_deletion_v1('p', 'id = 2')",
     ),
     ("SHOW REQUESTS", "reprieve.show_requests"),
     ("SEAL LEDGER", "reprieve.seal_v1()"),
