@@ -196,7 +196,6 @@ BEGIN
     body := format($f$
 DECLARE
     others pg_catalog.int8 := 0;
-    base pg_catalog.int8;
     ignored pg_catalog.bool;
 BEGIN
     IF NEW.rows OPERATOR(pg_catalog.<=) 0 THEN
@@ -216,10 +215,13 @@ END $f$,
         END IF;
     END IF;' ELSE '' END || CASE WHEN whole THEN '
     IF NEW.taken_before IS NULL THEN
-        base := pg_catalog.pg_current_xact_id()::pg_catalog.text::pg_catalog.int8 OPERATOR(pg_catalog.*) 1000000::pg_catalog.int8;
-        PERFORM FROM reprieve.deletion_tables e WHERE e.deletion_id OPERATOR(pg_catalog.>) base
-            AND e.deletion_id OPERATOR(pg_catalog.<=) (base OPERATOR(pg_catalog.+) 1000000::pg_catalog.int8) AND e.deletion_id OPERATOR(pg_catalog.<>) NEW.deletion_id LIMIT 1;
-        NEW.taken_before := CASE WHEN FOUND THEN reprieve.taken_before(NEW.deletion_id, NEW.relid) ELSE 0 END;
+        PERFORM FROM reprieve.deletion_tables e
+        WHERE e.deletion_id OPERATOR(pg_catalog.>) (NEW.deletion_id OPERATOR(pg_catalog.-) 1 OPERATOR(pg_catalog./) 1000000 OPERATOR(pg_catalog.*) 1000000)
+          AND e.deletion_id OPERATOR(pg_catalog.<=) (NEW.deletion_id OPERATOR(pg_catalog.-) 1 OPERATOR(pg_catalog./) 1000000 OPERATOR(pg_catalog.*) 1000000 OPERATOR(pg_catalog.+) 1000000)
+          AND e.deletion_id OPERATOR(pg_catalog.<>) NEW.deletion_id LIMIT 1;
+        IF FOUND THEN
+            NEW.taken_before := reprieve.taken_before(NEW.deletion_id, NEW.relid);
+        END IF;
     END IF;' ELSE '' END,
         coalesce(asks, ''),
         CASE WHEN budgets IS NOT NULL THEN format(E'\n    IF %s THEN\n        ignored := reprieve.charge(NEW.deletion_id, NEW.relid, NEW.rows);\n    END IF;', budgets) ELSE '' END);
