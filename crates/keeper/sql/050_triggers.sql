@@ -455,24 +455,18 @@ BEGIN
         WHERE x.oid = match_sql.conoid AND ca.attrelid = x.conrelid AND ca.attnum = u.ck AND pa.attrelid = x.confrelid AND pa.attnum = u.pk);
 END $$;
 
--- Two parents bear the same key.
-CREATE OR REPLACE FUNCTION reprieve.same_sql(conoid oid, one text, other text) RETURNS text
+-- Two parents bear the same key (side `p`), or two children refer to the same one (`c`).
+DROP FUNCTION IF EXISTS reprieve.same_sql(oid, text, text), reprieve.alike_sql(oid, text, text);
+CREATE OR REPLACE FUNCTION reprieve.same_sql(conoid oid, side "char", one text, other text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN (SELECT string_agg(format('%5$s.%1$I OPERATOR(%2$I.%3$s) %4$s.%1$I', a.attname, n.nspname, o.oprname, other, one), ' AND ' ORDER BY u.place)
-        FROM pg_constraint x, unnest(x.confkey, x.conppeqop) WITH ORDINALITY AS u(pk, pp, place)
-        JOIN pg_attribute a ON true JOIN pg_operator o ON o.oid = u.pp JOIN pg_namespace n ON n.oid = o.oprnamespace
-        WHERE x.oid = same_sql.conoid AND a.attrelid = x.confrelid AND a.attnum = u.pk);
-END $$;
-
--- Two children refer to the same key.
-CREATE OR REPLACE FUNCTION reprieve.alike_sql(conoid oid, one text, other text) RETURNS text
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN (SELECT string_agg(format('%5$s.%1$I OPERATOR(%2$I.%3$s) %4$s.%1$I', a.attname, n.nspname, o.oprname, other, one), ' AND ' ORDER BY u.place)
-        FROM pg_constraint x, unnest(x.conkey, x.conffeqop) WITH ORDINALITY AS u(ck, ff, place)
-        JOIN pg_attribute a ON true JOIN pg_operator o ON o.oid = u.ff JOIN pg_namespace n ON n.oid = o.oprnamespace
-        WHERE x.oid = alike_sql.conoid AND a.attrelid = x.conrelid AND a.attnum = u.ck);
+        FROM pg_constraint x,
+             LATERAL (SELECT CASE side WHEN 'p' THEN x.confrelid ELSE x.conrelid END, CASE side WHEN 'p' THEN x.confkey ELSE x.conkey END,
+                             CASE side WHEN 'p' THEN x.conppeqop ELSE x.conffeqop END) AS s(relid, key, equal),
+             unnest(s.key, s.equal) WITH ORDINALITY AS u(attnum, operator, place)
+        JOIN pg_attribute a ON true JOIN pg_operator o ON o.oid = u.operator JOIN pg_namespace n ON n.oid = o.oprnamespace
+        WHERE x.oid = conoid AND a.attrelid = s.relid AND a.attnum = u.attnum);
 END $$;
 
 -- Reads the foreign keys of some tables (all enabled ones, if NULL) into reprieve.links.
@@ -486,7 +480,7 @@ BEGIN
            x.confdeltype, x.condeferrable,
            CASE WHEN p.relkind = 'p' THEN '' ELSE 'ONLY ' END || reprieve.qualified(p.oid),
            CASE WHEN c.relkind = 'p' THEN '' ELSE 'ONLY ' END || reprieve.qualified(c.oid),
-           reprieve.match_sql(x.oid, 'p', 'c'), reprieve.same_sql(x.oid, 's', 'p'), k.parent_columns, k.child_columns,
+           reprieve.match_sql(x.oid, 'p', 'c'), reprieve.same_sql(x.oid, 'p', 's', 'p'), k.parent_columns, k.child_columns,
            coalesce((SELECT array_agg(a.attname::text ORDER BY d.place)
                      FROM jsonb_array_elements_text(nullif(to_jsonb(x) -> 'confdelsetcols', 'null'))
                           WITH ORDINALITY AS d(attnum, place)
@@ -534,7 +528,7 @@ BEGIN
     IF EXISTS (SELECT FROM %s c WHERE %s AND %s) THEN
         PERFORM reprieve.raise_absent(l, %s) FROM reprieve.links l WHERE l.conoid = %s;
     END IF;
-END $f$, link.child_sql, reprieve.alike_sql(link.conoid, 'c', 'NEW'),
+END $f$, link.child_sql, reprieve.same_sql(link.conoid, 'c', 'c', 'NEW'),
             reprieve.live_sql(link.child, 'c'), reprieve.values_sql('NEW', link.child_columns), link.conoid));
         PERFORM reprieve.ensure_function(name, '', 'trigger', NULL, ARRAY[link.parent, link.child], format($f$
 BEGIN%s
@@ -667,7 +661,7 @@ BEGIN
         END IF;
     END IF;
     RETURN NULL;
-END $f$, link.parent_sql, reprieve.same_sql(link.conoid, 's', 'OLD'), link.child_sql,
+END $f$, link.parent_sql, reprieve.same_sql(link.conoid, 'p', 's', 'OLD'), link.child_sql,
         reprieve.match_sql(link.conoid, 'OLD', 'c'), reprieve.live_sql(link.child, 'c'),
         reprieve.values_sql('OLD', link.parent_columns), link.conoid, taken_along));
     PERFORM reprieve.ensure_trigger(link.parent,

@@ -104,6 +104,10 @@ BEGIN
                 UPDATE reprieve.tables t SET signature = NULL WHERE t.relid = item.relid AND t.signature IS NOT NULL;
             END IF;
         EXCEPTION WHEN OTHERS THEN
+            -- follow_ddl knows whether that can wait.
+            IF SQLSTATE IN ('40001', '40P01') AND current_setting('reprieve.refuses', true) = '1' THEN
+                RAISE;
+            END IF;
             -- What the schema change made would see deleted rows. Somebody who works with the table is waited for: D21. A publication only sends
             -- marks: D24.
             IF SQLSTATE <> '55P03' AND current_setting('reprieve.refuses', true) = '1' AND EXISTS (

@@ -30,16 +30,18 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
        AND (EXISTS (SELECT FROM reprieve.tables) OR coalesce(reprieve.setting('tables.enable'), '') <> '')
 $$;
 
--- True if one of these tables, or of (NULL) all, is marked and may not be.
-CREATE OR REPLACE FUNCTION reprieve.wrongly_marked(relations oid[]) RETURNS boolean
+-- True if a schema change must be followed at once: a marked table is concerned, which may need other triggers now (a foreign key) or may not
+-- be marked any more. Functions change the second only.
+CREATE OR REPLACE FUNCTION reprieve.cannot_wait(relations oid[], functions oid[]) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RETURN EXISTS (SELECT FROM reprieve.tables t, LATERAL reprieve.decide(t.relid, t.requested) AS d
-                   WHERE t.mode = 'mark' AND (relations IS NULL OR t.relid = ANY (relations)) AND d.mode = 'bin');
+    RETURN EXISTS (SELECT FROM reprieve.tables t WHERE t.mode = 'mark' AND (relations IS NULL OR t.relid = ANY (relations)))
+        OR functions IS DISTINCT FROM '{}' AND EXISTS (SELECT FROM reprieve.tables t, LATERAL reprieve.decide(t.relid, t.requested) AS d
+                                                       WHERE t.mode = 'mark' AND d.mode = 'bin');
 END $$;
 
 -- Reconciles what changed among these tables and functions, or (NULL) whatever changed. Fails only for an event trigger (reprieve.refuses),
--- where a table may not be marked any more and still is, and where something is wrong with more than one table.
+-- where that cannot wait, and where something is wrong with more than one table.
 CREATE OR REPLACE FUNCTION reprieve.follow_ddl(relations oid[], functions oid[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -52,7 +54,7 @@ BEGIN
         -- Another transaction is in the way of what we write, not of what the client does. Next time, then: until then what the document says of
         -- these tables is read anew.
         WHEN serialization_failure OR deadlock_detected OR lock_not_available THEN
-            IF refuses AND reprieve.wrongly_marked(CASE WHEN functions = '{}' THEN relations END) THEN
+            IF refuses AND reprieve.cannot_wait(relations, functions) THEN
                 RAISE;
             END IF;
             RAISE LOG 'reprieve: a schema change is followed later: %', SQLERRM;

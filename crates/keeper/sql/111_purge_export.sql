@@ -14,7 +14,7 @@ BEGIN
     IF reprieve.setting('retention.export') IS NOT NULL THEN
         INSERT INTO reprieve.purging (line)
         SELECT json_build_object('table', format('%I.%I', g.schema_name, g.table_name), 'deletion', g.deletion_id, 'deleted_at', g.deleted_at, 'cause', g.cause,
-                                 'row', jsonb_object(g.columns, g.data))::text
+                                 'row', json_object(g.columns, g.data))::text
           FROM reprieve.graveyard g WHERE g.ctid = ANY (places);
     END IF;
 END $$;

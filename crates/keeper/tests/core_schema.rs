@@ -242,6 +242,46 @@ async fn only_foreign_keys_that_changed_are_made_anew() {
     assert_eq!(database.rows(names).await, ["a_hub|4", "d_hub|4"]);
 }
 
+/// A serializable transaction that makes a table after another one did does not fail by what we write of that; but where the table refers to a
+/// marked one its checks must be there at once.
+#[tokio::test]
+async fn a_schema_change_waits_where_nothing_depends_on_it() {
+    let database = installed("core_serializable").await;
+    database
+        .run("CREATE TABLE p (id int PRIMARY KEY); SELECT reprieve.enable_v1('p'); INSERT INTO reprieve.settings VALUES ('tables.enable', '*.*')")
+        .await;
+    for (number, (table, waits)) in [("(v int)", true), ("(p_id int REFERENCES p)", false)]
+        .into_iter()
+        .enumerate()
+    {
+        let (one, other) = (database.session().await, database.session().await);
+        let begin = "BEGIN ISOLATION LEVEL SERIALIZABLE";
+        other
+            .batch_execute(&format!("{begin}; SELECT 1"))
+            .await
+            .unwrap();
+        one.batch_execute(&format!(
+            "{begin}; CREATE TABLE one_{number} (v int); COMMIT"
+        ))
+        .await
+        .unwrap();
+        let outcome = other
+            .batch_execute(&format!("CREATE TABLE other_{number} {table}; COMMIT"))
+            .await;
+        assert_eq!(outcome.is_ok(), waits, "{table}: {outcome:?}");
+        if let Err(error) = outcome {
+            assert_eq!(error.as_db_error().unwrap().code().code(), "40001");
+        }
+    }
+    let enabled = "SELECT table_name FROM reprieve.tables ORDER BY 1";
+    assert!(!database.rows(enabled).await.contains(&"other_0".to_owned()));
+    database.run("SELECT reprieve.reconcile_v1()").await;
+    assert_eq!(
+        database.rows(enabled).await,
+        ["one_0", "one_1", "other_0", "p"]
+    );
+}
+
 /// Nobody need have been told of it.
 #[tokio::test]
 async fn a_table_that_was_renamed_stops_being_marked() {

@@ -75,9 +75,9 @@ async fn each_row_is_in_a_file_before_it_is_gone() {
         lines,
         [
             line(
-                r#"{"id": "1", "note": "two\nlines, \"quoted\", back\\slash", "Odd \"Name": "1.50"}"#
+                r#"{"id" : "1", "note" : "two\nlines, \"quoted\", back\\slash", "Odd \"Name" : "1.50"}"#
             ),
-            line(r#"{"id": "2", "note": null, "Odd \"Name": null}"#)
+            line(r#"{"id" : "2", "note" : null, "Odd \"Name" : null}"#)
         ]
     );
     assert_sound(&db).await;
