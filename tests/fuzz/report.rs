@@ -90,6 +90,10 @@ impl Report {
         self.counts.entry(source).or_default().statements += count;
     }
 
+    pub fn add_refused(&mut self, source: &'static str, count: usize) {
+        self.counts.entry(source).or_default().refused += count;
+    }
+
     pub fn progress(&mut self, source: &str, done: usize, all: usize) {
         let tenth = done * 10 / all.max(1);
         if tenth != self.shown {

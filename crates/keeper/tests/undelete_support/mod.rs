@@ -12,6 +12,17 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::support::Database;
 
+/// A parent with children that go by CASCADE, and some that lose their reference.
+pub const FAMILY: &str = "
+    CREATE TABLE p(id int PRIMARY KEY, v text);
+    CREATE TABLE c(id int PRIMARY KEY, p_id int REFERENCES p ON DELETE CASCADE, v text);
+    CREATE TABLE n(id int PRIMARY KEY, p_id int REFERENCES p ON DELETE SET NULL, u text UNIQUE);
+    INSERT INTO p SELECT i, 'p' || i FROM generate_series(1, 3) i;
+    INSERT INTO c SELECT i, 1 + i % 3, 'c' || i FROM generate_series(1, 9) i;
+    INSERT INTO n SELECT i, 1 + i % 3, 'n' || i FROM generate_series(1, 6) i;";
+/// All of them marked.
+pub const MARKED: &[(&str, &str)] = &[("p", "mark"), ("c", "mark"), ("n", "mark")];
+
 /// A database with the keeper and these tables, enabled in the mode given.
 pub async fn database(name: &str, schema: &str, enabled: &[(&str, &str)]) -> Database {
     let database = Database::new(name).await;
