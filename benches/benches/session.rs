@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::{BufMut, BytesMut};
 use catalog::Catalog;
 use divan::Bencher;
+use rewrite::Refusal;
 use session::{
     Answer, CatalogState, Host, LocalRows, LocalShow, Observation, Out, PlanCache, Port, Session,
     StartupParameters,
@@ -35,6 +36,8 @@ impl Host for Process {
     }
 
     fn observe(&self, _: Observation) {}
+
+    fn refused(&self, _: &Refusal) {}
 }
 
 fn catalog(tables: &[&str]) -> Arc<Catalog> {

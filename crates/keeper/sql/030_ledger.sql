@@ -78,6 +78,13 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                   reprieve.setting_sql('reprieve.reason'), reprieve.setting_sql('reprieve.statement'))
 $$;
 
+-- The same of a deletion whose rows have just been taken. `alone` is true if nothing of this transaction can have been deleted before: an
+-- earlier deletion would have been three commands at least, its own and the two that write to the ledger, and this one is its second or third.
+CREATE OR REPLACE FUNCTION reprieve.ledger_alone_sql(id text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT reprieve.ledger_sql(id) || ' RETURNING cmin OPERATOR(pg_catalog.=) ANY (ARRAY[''0'', ''1'', ''2'']::pg_catalog.cid[]) INTO alone'
+$$;
+
 -- Writes the ledger row of deletion `id`, if there is none yet. True if there was none.
 DO $do$
 BEGIN

@@ -128,7 +128,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     flags text := reprieve.flags_sql(relid);
     give_up text := format('%s RETURN reprieve.follow_marked(%s);', reprieve.note_path_sql(), relid);
-    count text := format(E'%1$s;\nIF NOT FOUND THEN\n    %2$s\nEND IF;\n%3$s;\n', reprieve.ledger_sql('id'), give_up, reprieve.count_sql(relid, true));
+    count text := format(E'%1$s;\nIF NOT FOUND THEN\n    %2$s\nEND IF;\n%3$s;\n', reprieve.ledger_alone_sql('id'), give_up, reprieve.count_sql(relid, true));
     finish text := 'RETURN reprieve.end_statement();';
 BEGIN
     IF flags = '' THEN
@@ -143,6 +143,7 @@ $f$ || finish;
 DECLARE
     id pg_catalog.int8;
     taken pg_catalog.int8;
+    alone pg_catalog.bool;
     ignored pg_catalog.text := pg_catalog.current_setting('reprieve.deletion', true);
 %2$sBEGIN
     IF ignored OPERATOR(pg_catalog.=) (pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text OPERATOR(pg_catalog.||) '000001') THEN

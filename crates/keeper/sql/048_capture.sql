@@ -39,12 +39,13 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                               THEN ' AND a.attname OPERATOR(pg_catalog.<>) ''deleted_at'' AND a.attname OPERATOR(pg_catalog.<>) ''deletion_id''' ELSE '' END)
 $$;
 
--- The INSERT that counts what a deletion took from a table, the first time. `is_first`: right behind the one that made its ledger row.
+-- The INSERT that counts what a deletion took from a table, the first time. `is_first`: right behind ledger_alone_sql().
 DROP FUNCTION IF EXISTS reprieve.count_sql(oid);
 CREATE OR REPLACE FUNCTION reprieve.count_sql(relid oid, is_first boolean) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT format('INSERT INTO reprieve.deletion_tables (deletion_id, relid, schema_name, table_name, rows%s) VALUES (id, %s, %L, %L, taken%s)',
-                  CASE WHEN is_first THEN ', is_first' END, c.oid, n.nspname, c.relname, CASE WHEN is_first THEN ', true' END)
+                  CASE WHEN is_first THEN ', is_first, taken_before' END, c.oid, n.nspname, c.relname,
+                  CASE WHEN is_first THEN ', true, CASE WHEN alone THEN 0 END' END)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1
 $$;
 
@@ -67,6 +68,7 @@ DECLARE
     shape pg_catalog.int8;
     cause pg_catalog.text := CASE WHEN pg_catalog.current_setting('reprieve.cause', true) OPERATOR(pg_catalog.=) 'disable' THEN 'disable' ELSE 'evict' END;
     former pg_catalog.text[];
+    alone pg_catalog.bool;
     ignored pg_catalog.text;
 BEGIN
 %1$s
@@ -109,5 +111,5 @@ END $f$,
 '    SELECT pg_catalog.count(*) INTO taken FROM reprieve_old;
     leaving := taken;' END,
         reprieve.shape_sql(relid, ' INTO shape'), shape,
-        reprieve.bury_sql(relid, 'reprieve_old o', 'evict', 'id', quote_literal('delete')), relid, reprieve.ledger_sql('id'), reprieve.count_sql(relid, true)));
+        reprieve.bury_sql(relid, 'reprieve_old o', 'evict', 'id', quote_literal('delete')), relid, reprieve.ledger_alone_sql('id'), reprieve.count_sql(relid, true)));
 END $$;

@@ -292,55 +292,47 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- BEFORE STATEMENT: these remember which kind of statement it is, for the eviction. They run with each INSERT and UPDATE: an argument of
--- a trigger would cost as much again.
-CREATE OR REPLACE FUNCTION reprieve.note_insert() RETURNS trigger
-LANGUAGE plpgsql AS $$
-DECLARE
-    ignored pg_catalog.text;
-BEGIN
-    IF pg_catalog.current_setting('reprieve.upsert', true) OPERATOR(pg_catalog.<>) '' THEN
-        ignored := pg_catalog.set_config('reprieve.upsert', '', true);
-    END IF;
-    RETURN NULL;
-END $$;
-
-CREATE OR REPLACE FUNCTION reprieve.note_update() RETURNS trigger
-LANGUAGE plpgsql AS $$
-DECLARE
-    ignored pg_catalog.text := pg_catalog.set_config('reprieve.upsert', '1', true);
-BEGIN
-    RETURN NULL;
-END $$;
-
+-- In front of and behind a statement that writes a key column, by UPDATE or by ON CONFLICT DO UPDATE: reprieve.upsert is 2 meanwhile.
 CREATE OR REPLACE FUNCTION reprieve.note_key_update() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
-    ignored pg_catalog.text := pg_catalog.set_config('reprieve.upsert', '2', true);
+    ignored pg_catalog.text := pg_catalog.set_config('reprieve.upsert', CASE TG_WHEN WHEN 'BEFORE' THEN '2' ELSE '' END, true);
 BEGIN
     RETURN NULL;
 END $$;
 
--- Tells the eviction which INSERT it is part of, by the statement triggers that PostgreSQL fires in front of the rows: of an INSERT
--- with ON CONFLICT DO UPDATE also those for UPDATE. reprieve.upsert is '' for a plain INSERT and for DO NOTHING, 1 for DO UPDATE, 2 where
--- that writes a key column. A hint only: it chooses a lock.
+-- PostgreSQL fires the statement triggers for UPDATE with an INSERT ... ON CONFLICT DO UPDATE, too.
 CREATE OR REPLACE FUNCTION reprieve.ensure_upsert(relid oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    rest text := 'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.note_%s()';
+    rest text := 'FOR EACH STATEMENT EXECUTE FUNCTION reprieve.note_key_update()';
     -- What PostgreSQL takes for key columns when it locks a row.
     keys text := (SELECT string_agg(DISTINCT quote_ident(a.attname), ', ')
                   FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, place), pg_attribute a
                   WHERE i.indrelid = relid AND i.indisunique AND i.indexprs IS NULL AND i.indpred IS NULL AND k.place <= i.indnkeyatts
                     AND a.attrelid = i.indrelid AND a.attnum = k.attnum AND a.attname NOT IN ('deleted_at', 'deletion_id'));
 BEGIN
-    PERFORM reprieve.ensure_trigger(relid, '~reprieve_insert', 'BEFORE INSERT', format(rest, 'insert'));
-    PERFORM reprieve.ensure_trigger(relid, '~reprieve_upsert', 'BEFORE UPDATE', format(rest, 'update'));
+    PERFORM reprieve.drop_triggers(relid, '^~reprieve_(insert|upsert)$');
     IF keys IS NULL THEN
-        PERFORM reprieve.drop_triggers(relid, '^~reprieve_upsert_key$');
+        PERFORM reprieve.drop_triggers(relid, '^~reprieve_upsert_(key|done)$');
     ELSE
-        PERFORM reprieve.ensure_trigger(relid, '~reprieve_upsert_key', 'BEFORE UPDATE OF ' || keys, format(rest, 'key_update'));
+        PERFORM reprieve.ensure_trigger(relid, '~reprieve_upsert_key', 'BEFORE UPDATE OF ' || keys, rest);
+        PERFORM reprieve.ensure_trigger(relid, '~reprieve_upsert_done', 'AFTER UPDATE OF ' || keys, rest);
     END IF;
+END $$;
+
+-- Which INSERT an eviction is part of, by the call stack of make_way_<oid>: '' if it certainly has no ON CONFLICT DO UPDATE, 2 if that
+-- writes a key column, else 1. Row triggers are not told, and a statement trigger that notes it would run with each UPDATE. So the word is
+-- looked for in the client's text, if no function has sent the INSERT (make_way, the call of it and evict are three lines), and no rule
+-- can have made it.
+CREATE OR REPLACE FUNCTION reprieve.upsert_of(stack text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN CASE WHEN current_setting('reprieve.upsert', true) = '2' THEN '2'
+                WHEN cardinality(string_to_array(stack, chr(10))) = 3
+                     AND current_query() !~* '[[:<:]](update|execute)[[:>:]]'
+                     AND NOT EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_type = '3' AND r.ev_action LIKE '%:onConflict {%') THEN ''
+                ELSE '1' END;
 END $$;
 
 -- Eviction: BEFORE INSERT and BEFORE UPDATE of a key, a tombstone that holds the key goes to the graveyard.
@@ -373,10 +365,14 @@ BEGIN
         SELECT bool_or(t.deleted_at IS NULL), bool_or(t.deleted_at IS NULL AND t.xmax::text <> '0'), bool_or(t.deleted_at IS NOT NULL)
         INTO held, touched, buried FROM ONLY %2$s AS t WHERE %3$s;
         IF held IS NOT NULL THEN
-            IF held AND operation = 'INSERT' AND current_setting('reprieve.upsert', true) = '2' THEN
+            IF held AND operation = 'INSERT' AND upsert IS NULL THEN
+                GET DIAGNOSTICS upsert = PG_CONTEXT;
+                upsert := reprieve.upsert_of(upsert);
+            END IF;
+            IF held AND upsert = '2' THEN
                 PERFORM FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NULL FOR UPDATE;
                 buried := buried OR NOT FOUND;
-            ELSIF held AND operation = 'INSERT' AND current_setting('reprieve.upsert', true) = '1' THEN
+            ELSIF held AND upsert = '1' THEN
                 PERFORM FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NULL FOR NO KEY UPDATE;
                 buried := buried OR NOT FOUND;
             ELSIF touched THEN
@@ -403,6 +399,7 @@ DECLARE
     held boolean;
     touched boolean;
     buried boolean;
+    upsert text;
 BEGIN%s
 END $f$, steps));
     PERFORM reprieve.ensure_function('evict_' || relid, '', 'trigger', settings, ARRAY[relid], format($f$
@@ -425,7 +422,7 @@ END $f$, CASE watched WHEN '{}' THEN 'true'
     PERFORM reprieve.ensure_trigger(relid, '~reprieve_evict', 'BEFORE INSERT',
                                     format('FOR EACH ROW EXECUTE FUNCTION reprieve.%I()', 'evict_' || relid));
     IF watched = '{}' THEN
-        PERFORM reprieve.drop_triggers(relid, '^~reprieve_(evict_update|insert|upsert|upsert_key)$');
+        PERFORM reprieve.drop_triggers(relid, '^~reprieve_(evict_update|insert|upsert|upsert_key|upsert_done)$');
     ELSE
         PERFORM reprieve.ensure_upsert(relid);
         PERFORM reprieve.ensure_trigger(relid, '~reprieve_evict_update',

@@ -105,7 +105,7 @@ DECLARE
     places tid[];
     found boolean;
     detached boolean := current_setting('reprieve.detached', true) = '1';
-    -- Ours is no upsert: see note_upsert.
+    -- Ours is no upsert: see upsert_of.
     upsert text := current_setting('reprieve.upsert', true);
 BEGIN
     FOR link IN SELECT l.* FROM reprieve.links l WHERE known ? l.parent::text AND reprieve.detaches(l) LOOP

@@ -2,6 +2,7 @@
 DO $$
 DECLARE
     old record;
+    gone text;
 BEGIN
     IF (SELECT k.value FROM reprieve.settings k WHERE k.key = 'keeper_version') IS DISTINCT FROM current_setting('reprieve.upgrades_to', true) THEN
         DELETE FROM reprieve.links_made;
@@ -18,9 +19,11 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgfoid = to_regprocedure('reprieve.capture()')) THEN
         DROP FUNCTION IF EXISTS reprieve.capture();
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgfoid = to_regprocedure('reprieve.note_upsert()')) THEN
-        DROP FUNCTION IF EXISTS reprieve.note_upsert();
-    END IF;
+    FOREACH gone IN ARRAY ARRAY['note_upsert', 'note_insert', 'note_update'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgfoid = to_regprocedure(format('reprieve.%s()', gone))) THEN
+            EXECUTE format('DROP FUNCTION IF EXISTS reprieve.%s()', gone);
+        END IF;
+    END LOOP;
 END $$;
 
 -- Rows that one statement both changed and took, deleted before the keeper gave them their references back.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use rewrite::Refusal;
 use session::{
     CatalogState, Ended, Host, LocalRows, LocalShow, Observation, PlanCache, Port, Request,
     Session, Side,
@@ -178,6 +179,7 @@ async fn let_server_refuse(
 /// What sessions may ask: of this process, about this client's database.
 struct ClientHost {
     shared: Arc<Shared>,
+    address: String,
     database: DatabaseHandle,
     port: Port,
 }
@@ -201,6 +203,18 @@ impl Host for ClientHost {
 
     fn observe(&self, event: Observation) {
         self.shared.metrics.observe(event);
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        self.shared.metrics.refused(refusal.code);
+        tracing::info!(
+            client = self.address,
+            database = self.database.name(),
+            code = refusal.code,
+            sqlstate = refusal.sqlstate,
+            told = refusal.message,
+            "statement refused"
+        );
     }
 }
 
@@ -294,6 +308,7 @@ impl Client {
         let database = self.shared.databases.handle(&opened.parameters.database);
         let host = Arc::new(ClientHost {
             shared: Arc::clone(&self.shared),
+            address: self.address.clone(),
             database,
             port: self.port,
         });

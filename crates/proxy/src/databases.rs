@@ -400,6 +400,10 @@ pub struct DatabaseHandle {
 }
 
 impl DatabaseHandle {
+    pub fn name(&self) -> &str {
+        self.database.name()
+    }
+
     pub fn state(&self) -> CatalogState {
         self.database.state()
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use catalog::Catalog;
+use rewrite::Refusal;
 
 use crate::PlanCache;
 
@@ -57,10 +58,6 @@ pub enum Observation {
     Rewritten,
     /// A statement sent as an UPDATE for the client's DELETE.
     Delete,
-    /// Number of the refusal in `docs/refusals.md`.
-    Refused {
-        code: &'static str,
-    },
     PlanCacheHit,
     /// Not the text, but another one that differs in its literals only was seen before.
     PlanCacheShapeHit,
@@ -76,6 +73,8 @@ pub trait Host: Send + Sync {
     /// Column names and rows, each row as long as the names.
     fn local_rows(&self, what: LocalShow) -> LocalRows;
     fn observe(&self, event: Observation);
+    /// The client has read this error in place of an answer.
+    fn refused(&self, refusal: &Refusal);
 }
 
 /// The answer to a SHOW about the proxy itself; all columns are text.

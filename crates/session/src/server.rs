@@ -12,7 +12,7 @@ use crate::inject::{Purpose, waits_for_us};
 use crate::queue::{Entry, Kind};
 use crate::refuse::{self, Outcome};
 use crate::session::{Ended, Hold, Out, Phase, Rest, Session, Side, pass};
-use crate::{CatalogState, Observation, Port, Request, betrayals, failing_row, row_types};
+use crate::{CatalogState, Port, Request, betrayals, failing_row, row_types};
 
 /// Messages that must be read are kept up to this size; longer ones pass unread. Errors may quote a
 /// whole statement in their context.
@@ -348,8 +348,7 @@ impl Session {
             Some(entry) if entry.refusal.is_some() => {
                 let outcome = refuse::conclude(entry, &mut fields);
                 if let (Outcome::Refused, Some(refusal)) = (outcome, &entry.refusal) {
-                    let code = refusal.code;
-                    self.host.observe(Observation::Refused { code });
+                    self.host.refused(refusal);
                 }
                 outcome != Outcome::Servers
             }

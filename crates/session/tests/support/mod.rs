@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::{BufMut, BytesMut};
 use catalog::Catalog;
+use rewrite::Refusal;
 use session::{
     Answer, CatalogState, Host, LocalRows, LocalShow, Observation, Out, PlanCache, Port, Session,
     StartupParameters,
@@ -24,6 +25,7 @@ pub struct FakeHost {
     catalog: Mutex<CatalogState>,
     plans: PlanCache,
     pub seen: Mutex<Vec<Observation>>,
+    pub refused: Mutex<Vec<&'static str>>,
 }
 
 impl FakeHost {
@@ -32,6 +34,7 @@ impl FakeHost {
             catalog: Mutex::new(catalog),
             plans: PlanCache::new(1 << 20),
             seen: Mutex::default(),
+            refused: Mutex::default(),
         }
     }
 }
@@ -54,6 +57,10 @@ impl Host for FakeHost {
 
     fn observe(&self, event: Observation) {
         self.seen.lock().unwrap().push(event);
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        self.refused.lock().unwrap().push(refusal.code);
     }
 }
 

@@ -8,8 +8,9 @@ use crate::support::{Talk, session_with};
 
 #[test]
 fn refusals_take_the_place_of_their_reply() {
+    let mut talk = Talk::ready("ready t");
     check(
-        &mut Talk::ready("ready t"),
+        &mut talk,
         "C Query SELECT 1 | Query MERGE INTO t bogus | Query SELECT 2
          S Complete SELECT 1 | Ready I
          S Scope | Ready I
@@ -54,6 +55,8 @@ fn refusals_take_the_place_of_their_reply() {
               < Error S=ERROR C=25P02 M=aborted | Ready E
         "#]],
     );
+    // Where the server had an error of its own, nothing was refused.
+    assert_eq!(*talk.host.refused.lock().unwrap(), ["R1", "R1"]);
 }
 
 #[test]
