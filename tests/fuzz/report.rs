@@ -145,7 +145,7 @@ impl Report {
             );
         }
         println!(
-            "undecided: a second plain server, with the rows in another order or another plan, does not agree with the first; known: D26, D29; refused: R5"
+            "undecided: a second plain server, with the rows in another order or another plan, does not agree with the first; known: D26, D29; refused: R5, W11"
         );
         for (kind, count) in &self.kinds {
             println!("{count:>6}  {kind}");

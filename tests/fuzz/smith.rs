@@ -129,6 +129,7 @@ pub fn live(world: &World, report: &mut Report, seed: u64, count: usize) {
         panic!("the app port is TCP");
     };
     let read_so_far = world.behind.log().len();
+    let refused_so_far = world.proxy.log().matches("statement refused").count();
     let output = Command::new("timeout")
         .arg("600")
         .arg("sqlsmith")
@@ -163,6 +164,11 @@ pub fn live(world: &World, report: &mut Report, seed: u64, count: usize) {
         .filter(told)
         .partition(|line| line.contains("refused by reprieve"));
     report.add_refused("sqlsmith, by itself", refused.len());
+    let log = world.proxy.log();
+    let refusals = log.lines().filter(|line| line.contains("statement refused"));
+    for line in refusals.skip(refused_so_far).take(20) {
+        println!("{line}");
+    }
     for line in named.into_iter().take(20) {
         report.wrong(format!("an error names us: {line}"));
     }
