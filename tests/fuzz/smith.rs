@@ -165,7 +165,9 @@ pub fn live(world: &World, report: &mut Report, seed: u64, count: usize) {
         .partition(|line| line.contains("refused by reprieve"));
     report.add_refused("sqlsmith, by itself", refused.len());
     let log = world.proxy.log();
-    let refusals = log.lines().filter(|line| line.contains("statement refused"));
+    let refusals = log
+        .lines()
+        .filter(|line| line.contains("statement refused"));
     for line in refusals.skip(refused_so_far).take(20) {
         println!("{line}");
     }

@@ -70,13 +70,22 @@ pub(crate) async fn serve(
             }
             drop(socket);
         }
-        Opening::Refused { packet, socket } => {
+        Opening::Refused {
+            packet,
+            socket,
+            renamed,
+        } => {
             shared.metrics.turned_away("startup");
             tracing::info!(
                 client = address,
                 "unusual startup packet left to PostgreSQL"
             );
-            let answer = Box::pin(let_server_refuse(&settings.upstream, &packet, socket));
+            let answer = Box::pin(let_server_refuse(
+                &settings.upstream,
+                &packet,
+                renamed.as_ref(),
+                socket,
+            ));
             let _ = timeout(LAST_WORDS_TIMEOUT, answer).await;
         }
         Opening::Session(opened) => {
@@ -113,7 +122,7 @@ async fn open(incoming: Incoming, settings: &Settings) -> Result<Opening, Turned
 fn reason_label(error: &TurnedAway) -> &'static str {
     match error {
         TurnedAway::Lost(_) => "lost",
-        TurnedAway::Length(_) | TurnedAway::Repeated(..) => "startup",
+        TurnedAway::Length(_) => "startup",
         TurnedAway::DataBeforeTls | TurnedAway::Tls(_) | TurnedAway::TlsRequired => "tls",
     }
 }
@@ -157,6 +166,7 @@ async fn send_cancel(upstream: &Upstream, place: &Place, packet: &[u8]) -> Resul
 async fn let_server_refuse(
     upstream: &Upstream,
     packet: &[u8],
+    renamed: Option<&(String, String)>,
     mut client: Socket,
 ) -> io::Result<()> {
     let answer = match upstream.dial().await {
@@ -168,12 +178,23 @@ async fn let_server_refuse(
                 .take(REFUSAL_BYTES_MAX)
                 .read_to_end(&mut answer)
                 .await?;
+            if let Some((from, to)) = renamed {
+                replace(&mut answer, from.as_bytes(), to.as_bytes());
+            }
             Bytes::from(answer)
         }
         Err(error) => fatal("08006", &format!("cannot connect to PostgreSQL: {error}")),
     };
     client.write_all(&answer).await?;
     client.shutdown().await
+}
+
+/// Puts `to` in the place of the first `from`, which is as long.
+fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) {
+    let found = bytes.windows(from.len()).position(|window| window == from);
+    if let Some(place) = found.and_then(|at| bytes.get_mut(at..at + to.len())) {
+        place.copy_from_slice(to);
+    }
 }
 
 /// What sessions may ask: of this process, about this client's database.

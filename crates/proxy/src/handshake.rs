@@ -19,6 +19,8 @@ pub const STARTUP_BYTES_MAX: usize = 10_000;
 const CANCEL_REQUEST: u32 = 80_877_102;
 const SSL_REQUEST: u32 = 80_877_103;
 const GSSENC_REQUEST: u32 = 80_877_104;
+/// Version 1234.5677, as the codes above are versions: no request has it, so PostgreSQL refuses it like any protocol that it does not speak.
+const NO_REQUEST: u32 = 80_877_101;
 
 /// What the client wants.
 pub enum Opening {
@@ -33,6 +35,8 @@ pub enum Opening {
     Refused {
         packet: Bytes,
         socket: Socket,
+        /// The version in those words, and the one to put in its place; they are equally long.
+        renamed: Option<(String, String)>,
     },
     /// Connected and left without a word: a health probe.
     Nothing,
@@ -59,8 +63,6 @@ pub enum TurnedAway {
     Tls(std::io::Error),
     #[error("TLS is required")]
     TlsRequired,
-    #[error("unsupported frontend protocol {0}.{1}")]
-    Repeated(u16, u16),
 }
 
 /// Speaks with a client until it has said what it wants.
@@ -156,12 +158,14 @@ async fn settle(
     match code {
         CANCEL_REQUEST => return Ok(Opening::Cancel { packet, socket }),
         SSL_REQUEST | GSSENC_REQUEST => {
-            let (major, minor) = ((code >> 16) as u16, code as u16);
-            let text = format!(
-                "unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.0"
-            );
-            last_words(&mut socket, &fatal("0A000", &text)).await;
-            return Err(TurnedAway::Repeated(major, minor));
+            let mut refused = BytesMut::with_capacity(8);
+            refused.put_u32(8);
+            refused.put_u32(NO_REQUEST);
+            return Ok(Opening::Refused {
+                packet: refused.freeze(),
+                socket,
+                renamed: Some((version(NO_REQUEST), version(code))),
+            });
         }
         _ => {}
     }
@@ -180,7 +184,11 @@ async fn settle(
             socket,
             encrypted,
         })),
-        None => Opening::Refused { packet, socket },
+        None => Opening::Refused {
+            packet,
+            socket,
+            renamed: None,
+        },
     })
 }
 
@@ -204,6 +212,11 @@ async fn read_packet<S: Stream>(stream: &mut S) -> Result<Option<Bytes>, TurnedA
     packet.resize(whole, 0);
     stream.read_exact(&mut packet[4..]).await?;
     Ok(Some(packet.freeze()))
+}
+
+/// As PostgreSQL writes it.
+fn version(code: u32) -> String {
+    format!("{}.{}", code >> 16, code & 0xffff)
 }
 
 fn code(packet: &[u8]) -> u32 {
@@ -321,9 +334,12 @@ mod tests {
                 opened.socket = Box::new(tokio::io::empty());
                 Ok(Opening::Session(opened))
             }
-            Ok(Opening::Refused { packet, .. }) => Ok(Opening::Refused {
+            Ok(Opening::Refused {
+                packet, renamed, ..
+            }) => Ok(Opening::Refused {
                 packet,
                 socket: Box::new(tokio::io::empty()),
+                renamed,
             }),
             Ok(Opening::Cancel { packet, .. }) => Ok(Opening::Cancel {
                 packet,
@@ -365,8 +381,15 @@ mod tests {
 
         let twice = [0, 0, 0, 8, 4, 210, 22, 47].repeat(2);
         let (opening, answer) = say(&twice).await;
-        assert!(matches!(opening, Err(TurnedAway::Repeated(1234, 5679))));
-        assert!(String::from_utf8_lossy(&answer).contains("C0A000"));
+        let Ok(Opening::Refused {
+            packet, renamed, ..
+        }) = opening
+        else {
+            panic!()
+        };
+        assert_eq!(packet[..], [0, 0, 0, 8, 4, 210, 22, 45]);
+        assert_eq!(renamed, Some(("1234.5677".into(), "1234.5679".into())));
+        assert_eq!(answer, b"N");
     }
 
     #[tokio::test]
