@@ -106,7 +106,10 @@ pub fn manual() -> String {
          Reprieve sends no statement whose answer would differ from a real delete's. It refuses\n\
          it instead: an ordinary PostgreSQL error, with what to do in the hint. The transaction\n\
          fails as it would with any other error. What PostgreSQL itself would not take (a syntax\n\
-         error, a missing column) fails with PostgreSQL's own error.\n",
+         error, a missing column) fails with PostgreSQL's own error.\n\
+         \n\
+         The log says `statement refused` for each, at level info, with the client's address, the\n\
+         database, the number below and the message; `reprieve_refusals_total` counts them.\n",
     );
     for entry in Refusal::all_codes().iter().chain(DOCUMENTED) {
         manual.push('\n');
