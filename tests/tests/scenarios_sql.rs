@@ -483,11 +483,12 @@ fn d6_what_stays_cannot_keep_rows_of_a_marked_table() {
         let refused = got[0].contains("0A000") && got[0].contains("MODE bin");
         assert!(refused, "{statement}: {got:?}");
     }
+    // The others fail in the database, where the types of what is made are known.
     let log = proxy.log();
     let told = log
         .lines()
         .filter(|line| line.contains("statement refused") && line.contains("database=\"d6\""));
-    assert_eq!(told.count(), 5, "{log}");
+    assert_eq!(told.count(), 2, "{log}");
     // Columns taken out of them are the client's own.
     app.run(
         "CREATE TABLE copied AS SELECT r.* FROM t, json_populate_record(t, '{\"v\":\"b\"}') AS r",
