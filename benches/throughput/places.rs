@@ -188,7 +188,8 @@ fn await_port(port: u16, process: &Guarded, log: &Path) {
     }
 }
 
-fn pgbouncer(directory: &Path, upstream: u16) -> (Guarded, u16) {
+/// In session mode.
+pub fn pgbouncer(directory: &Path, upstream: u16) -> (Guarded, u16) {
     let (port, home) = (free_port(), directory.join("pgbouncer"));
     std::fs::create_dir(&home).expect("mkdir");
     std::fs::write(home.join("users"), "\"postgres\" \"\"\n").expect("users");
@@ -219,7 +220,8 @@ fn pgbouncer(directory: &Path, upstream: u16) -> (Guarded, u16) {
     (process, port)
 }
 
-fn haproxy(directory: &Path, upstream: u16) -> (Guarded, u16) {
+/// In TCP mode.
+pub fn haproxy(directory: &Path, upstream: u16) -> (Guarded, u16) {
     let port = free_port();
     let text = format!(
         "global\n  maxconn 1000\n  nbthread 2\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n\
