@@ -297,15 +297,13 @@ async fn a_session_waits_for_its_approval() {
         .await
         .unwrap();
     let token = office.agent.cancel_token();
-    let cancel = tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+    let (failed, ()) = tokio::join!(failure(&office.agent, &mark("p", "id IN (3, 4)")), async {
+        while office.db.value(waiting).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         token.cancel_query(tokio_postgres::NoTls).await.unwrap();
     });
-    assert_eq!(
-        failure(&office.agent, &mark("p", "id IN (3, 4)")).await.0,
-        "57014"
-    );
-    cancel.await.unwrap();
+    assert_eq!(failed.0, "57014");
     // A cancel that comes late is for this one.
     let _ = office.agent.simple_query("SELECT pg_sleep(0.3)").await;
     is_held(
