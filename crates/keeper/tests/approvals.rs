@@ -298,7 +298,7 @@ async fn a_session_waits_for_its_approval() {
         .unwrap();
     let token = office.agent.cancel_token();
     let marking = mark("p", "id IN (3, 4)");
-    let (failed, ()) = tokio::join!(failure(&office.agent, &mark("p", "id IN (3, 4)")), async {
+    let (failed, ()) = tokio::join!(failure(&office.agent, &marking), async {
         while office.db.value(waiting).await.is_empty() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
