@@ -159,7 +159,9 @@ async fn previews_and_rehearsals_say_what_undeletes_do() {
                 db.run("DELETE FROM p WHERE id IN (1, 2)").await;
             }
             let deletion = db.value("SELECT max(id) FROM reprieve.deletions").await;
-            let transaction = db.value("SELECT max(xid) FROM reprieve.deletions").await;
+            let transaction = db
+                .value("SELECT xid FROM reprieve.deletions ORDER BY id DESC LIMIT 1")
+                .await;
             db.run(meanwhile).await;
             let before = db.rows("SELECT p::text FROM p UNION ALL SELECT c::text FROM c UNION ALL SELECT n::text FROM n UNION ALL SELECT g::text FROM reprieve.graveyard g ORDER BY 1").await;
             for (number, mode) in MODES.iter().enumerate() {
