@@ -60,10 +60,11 @@ incident: ## A clean-up script that deletes 87,423 accounts with 6.9 million row
 	$(CARGO) build --release -p tests --bin incident
 	REPRIEVE_BIN=$(CURDIR)/target/release/reprieve target/release/incident scale=$(or $(SCALE),1) $(ARGS)
 
-bench: ## What the proxy costs beside haproxy and pgbouncer, by pgbench, and what the rewriter costs; ARGS="rounds=5 clients=1,8,32"
+bench: ## What the proxy costs beside haproxy and pgbouncer, by pgbench, by writes and big things, and what the rewriter costs; an hour; ARGS="rounds=5 clients=1,8,32"
 	@tests/setup/packages.sh bench
 	$(CARGO) build --release -p reprieve
 	$(CARGO) build --release -p benches
 	REPRIEVE_BIN=$(CURDIR)/target/release/reprieve target/release/throughput $(ARGS)
 	REPRIEVE_BIN=$(CURDIR)/target/release/reprieve target/release/writes
+	REPRIEVE_BIN=$(CURDIR)/target/release/reprieve target/release/big
 	$(CARGO) bench -p benches
