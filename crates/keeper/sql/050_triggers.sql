@@ -321,18 +321,35 @@ BEGIN
     END IF;
 END $$;
 
+-- True if a text has DO UPDATE in it, as words with nothing but space and comments between them.
+CREATE OR REPLACE FUNCTION reprieve.has_upsert(sql text) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT sql ~* '[[:<:]]do([[:space:]]|/[*].*[*]/|--.*)+update[[:>:]]'
+$$;
+
 -- Which INSERT an eviction is part of, by the call stack of make_way_<oid>: '' if it certainly has no ON CONFLICT DO UPDATE, 2 if that
--- writes a key column, else 1. Row triggers are not told, and a statement trigger that notes it would run with each UPDATE. So the word is
--- looked for in the client's text, if no function has sent the INSERT (make_way, the call of it and evict are three lines), and no rule
--- can have made it.
+-- writes a key column, else 1. Row triggers are not told, and a statement trigger that notes it would run with each UPDATE. So the words are
+-- looked for in what the client has sent, once for each message, if no function has sent the INSERT: make_way, the call of it and evict are
+-- three lines, COPY adds its own. A prepared statement or a rule may have other words.
 CREATE OR REPLACE FUNCTION reprieve.upsert_of(stack text) RETURNS text
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    lines text[] := string_to_array(stack, chr(10));
+    message text := extract(epoch FROM statement_timestamp())::text || ' ';
+    known text := current_setting('reprieve.upsert_known', true);
 BEGIN
-    RETURN CASE WHEN current_setting('reprieve.upsert', true) = '2' THEN '2'
-                WHEN cardinality(string_to_array(stack, chr(10))) = 3
-                     AND current_query() !~* '[[:<:]](update|execute)[[:>:]]'
-                     AND NOT EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_type = '3' AND r.ev_action LIKE '%:onConflict {%') THEN ''
-                ELSE '1' END;
+    IF current_setting('reprieve.upsert', true) = '2' THEN
+        RETURN '2';
+    ELSIF cardinality(lines) <> 3 AND NOT (cardinality(lines) = 4 AND lines[4] LIKE 'COPY %') THEN
+        RETURN '1';
+    ELSIF starts_with(known, message) THEN
+        RETURN substr(known, length(message) + 1);
+    END IF;
+    known := CASE WHEN reprieve.has_upsert(current_query()) IS NOT FALSE
+                    OR current_query() ~* '[[:<:]]execute[[:>:]]' AND EXISTS (SELECT FROM pg_prepared_statements p WHERE reprieve.has_upsert(p.statement))
+                    OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_type <> '1' AND r.ev_action LIKE '%:onConflict {%') THEN '1' ELSE '' END;
+    PERFORM set_config('reprieve.upsert_known', message || known, true);
+    RETURN known;
 END $$;
 
 -- Eviction: BEFORE INSERT and BEFORE UPDATE of a key, a tombstone that holds the key goes to the graveyard.
