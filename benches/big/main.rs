@@ -13,12 +13,10 @@ mod statements;
 mod streams;
 mod watch;
 
-use std::collections::BTreeMap;
-
 use tests::cluster::Options;
 use tests::pair::settle;
 use tests::process::{Guarded, root};
-use tests::{Cluster, Proxy, Target};
+use tests::{Cluster, Proxy};
 
 const USAGE: &str = "big [only=streams,statement,delete,sessions,churn,texts] [rows=10000000] [rounds=3] [minutes=10]
 
@@ -27,6 +25,17 @@ Prints what each took, and beside it what is aimed at; writes target/big.json.";
 /// Database with nothing enabled, and the one whose tables are marked.
 const PLAIN: &str = "plain";
 const KEPT: &str = "kept";
+
+type Section = fn(&Stage, &Plan, &mut Record);
+
+const SECTIONS: [(&str, Section); 6] = [
+    ("streams", streams::run),
+    ("statement", statements::large),
+    ("delete", statements::delete),
+    ("sessions", sessions::idle),
+    ("churn", sessions::churn),
+    ("texts", statements::texts),
+];
 
 /// From the command line.
 pub struct Plan {
@@ -55,11 +64,8 @@ impl Plan {
                 _ => return None,
             }
         }
-        Some(plan)
-    }
-
-    fn wants(&self, section: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|name| name == section)
+        let known = |name: &String| SECTIONS.iter().any(|(section, _)| section == name);
+        plan.only.iter().all(known).then_some(plan)
     }
 }
 
@@ -115,13 +121,13 @@ impl Stage {
             ),
             place(
                 "Reprieve, nothing enabled",
-                port(&nothing.app()),
+                nothing.app().port(),
                 PLAIN,
                 Some(nothing.pid()),
             ),
             place(
                 "Reprieve, every table",
-                port(&everything.app()),
+                everything.app().port(),
                 KEPT,
                 Some(everything.pid()),
             ),
@@ -154,13 +160,6 @@ impl Stage {
     }
 }
 
-fn port(target: &Target) -> u16 {
-    match target {
-        Target::Tcp(port) => *port,
-        Target::Unix(path) => panic!("not a port: {}", path.display()),
-    }
-}
-
 /// What was measured, as it goes to the file.
 #[derive(Default)]
 pub struct Record {
@@ -186,12 +185,6 @@ impl Record {
     }
 }
 
-/// The middle one.
-pub fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 fn main() {
     let Some(plan) = Plan::read(std::env::args().skip(1)) else {
         eprintln!("{USAGE}");
@@ -200,25 +193,10 @@ fn main() {
     println!("making a cluster and starting the proxies");
     let stage = Stage::set();
     let mut record = Record::default();
-    let sections: BTreeMap<&str, fn(&Stage, &Plan, &mut Record)> = BTreeMap::from([
-        ("streams", streams::run as fn(&Stage, &Plan, &mut Record)),
-        ("statement", statements::large),
-        ("delete", statements::delete),
-        ("sessions", sessions::idle),
-        ("churn", sessions::churn),
-        ("texts", statements::texts),
-    ]);
-    for name in [
-        "streams",
-        "statement",
-        "delete",
-        "sessions",
-        "churn",
-        "texts",
-    ] {
-        if plan.wants(name) {
+    for (name, run) in SECTIONS {
+        if plan.only.is_empty() || plan.only.iter().any(|wanted| wanted == name) {
             println!("{name}");
-            sections[name](&stage, &plan, &mut record);
+            run(&stage, &plan, &mut record);
         }
     }
     let file = root().join("target/big.json");

@@ -73,7 +73,7 @@ impl Connection {
         front::cancel_request(pid, secret)
     }
 
-    /// Reads up to and with a message of this type, or an error while none is running.
+    /// Reads up to and with a message of this type.
     pub fn until(&mut self, last: u8) -> Seen {
         let mut seen = Seen::default();
         loop {

@@ -4,12 +4,11 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use tests::Target;
-
+use crate::load::median;
 use crate::load::resident_kib;
 use crate::pour::Connection;
 use crate::watch::growth;
-use crate::{Place, Plan, Record, Stage, median};
+use crate::{Place, Plan, Record, Stage};
 
 pub const TABLES: &str = "CREATE TABLE wide (id int PRIMARY KEY, text text); CREATE TABLE doomed (id int PRIMARY KEY, n int)";
 
@@ -87,9 +86,9 @@ pub fn delete(stage: &Stage, plan: &Plan, record: &mut Record) {
             ],
         );
     }
-    let admin = match stage.everything.admin() {
-        Target::Tcp(port) => Place { port, ..*kept },
-        Target::Unix(path) => panic!("not a port: {}", path.display()),
+    let admin = Place {
+        port: stage.everything.admin().port(),
+        ..*kept
     };
     let began = Instant::now();
     Connection::open(&admin).run("UNDELETE FROM doomed");

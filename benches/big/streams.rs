@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use tests::front;
 
+use crate::load::median;
 use crate::pour::Connection;
 use crate::watch::growth;
-use crate::{Place, Plan, Record, Stage, median};
+use crate::{Place, Plan, Record, Stage};
 
 /// The one row of it makes a query that produces as many as one likes concern a marked table.
 pub const TABLE: &str = "CREATE TABLE line (id int PRIMARY KEY, text text); \
@@ -52,11 +53,11 @@ pub fn run(stage: &Stage, plan: &Plan, record: &mut Record) {
                 .iter()
                 .zip(&rates[base])
                 .map(|(one, base)| one / base);
-            median(ratios.collect())
+            median(ratios)
         };
         for (at, place) in stage.places.iter().enumerate() {
             let numbers = [
-                ("MB/s", median(rates[at].clone())),
+                ("MB/s", median(rates[at].iter().copied())),
                 ("of direct", of(at, 0)),
                 ("of haproxy", of(at, 1)),
                 ("memory grew by MiB", grown[at]),

@@ -88,6 +88,13 @@ pub fn pgbench(to: &Connection<'_>) -> Command {
     command
 }
 
+/// The middle one; NaN if there is none.
+pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
 /// Runs a script and reads rate and latencies; `proxy` is whose processor time counts.
 pub fn measure(
     to: &Connection<'_>,

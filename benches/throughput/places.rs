@@ -75,7 +75,7 @@ impl Places {
             proxy,
             scripts: directory.path().to_owned(),
         };
-        let server = port(&cluster.target());
+        let server = cluster.target().port();
         let all = vec![
             place("direct", server, "plain", None),
             place("haproxy, tcp", haproxy_port, "plain", Some(haproxy.pid())),
@@ -87,13 +87,13 @@ impl Places {
             ),
             place(
                 "Reprieve, nothing enabled",
-                port(&nothing.app()),
+                nothing.app().port(),
                 "plain",
                 Some(nothing.pid()),
             ),
             place(
                 "Reprieve, every table",
-                port(&everything.app()),
+                everything.app().port(),
                 "kept",
                 Some(everything.pid()),
             ),
@@ -159,13 +159,6 @@ fn fill(cluster: &Cluster, everything: &Proxy, places: &[Place]) {
         (ACCOUNTS / 20).to_string(),
         "the proxy marks what is deleted"
     );
-}
-
-fn port(target: &Target) -> u16 {
-    match target {
-        Target::Tcp(port) => *port,
-        Target::Unix(path) => panic!("not a port: {}", path.display()),
-    }
 }
 
 fn program(name: &str) -> PathBuf {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::load::{Load, Measured};
+use crate::load::{Load, Measured, median};
 
 const DIRECT: &str = "direct";
 const PGBOUNCER: &str = "pgbouncer, session";
@@ -162,10 +162,4 @@ fn lines(places: &[(&'static str, Vec<Measured>)]) -> Vec<Line> {
         }
     };
     places.iter().map(line).collect()
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

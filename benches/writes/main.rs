@@ -9,7 +9,7 @@ mod load;
 use std::path::Path;
 use std::time::Instant;
 
-use load::Connection;
+use load::{Connection, median};
 use tests::cluster::Options;
 use tests::pair::settle;
 use tests::{Client, Cluster, Proxy, Target};
@@ -143,13 +143,10 @@ fn main() {
         Proxy::start(cluster.port(), ""),
         Proxy::start(cluster.port(), "*.*"),
     );
-    let place = |name, target: &Target, database| match target {
-        Target::Tcp(port) => Place {
-            name,
-            port: *port,
-            database,
-        },
-        Target::Unix(path) => panic!("not a port: {}", path.display()),
+    let place = |name, target: &Target, database| Place {
+        name,
+        port: target.port(),
+        database,
     };
     let places = [
         place("direct", &cluster.target(), "plain"),
@@ -312,11 +309,6 @@ fn timed(client: &mut Client, sql: &str) -> f64 {
     began.elapsed().as_secs_f64() * 1000.0
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 /// Prints a table, and returns a line of JSON for each of its cells.
 fn report(columns: &[&str], first: &str, lines: &[Line]) -> Vec<String> {
     print!(
@@ -330,10 +322,10 @@ fn report(columns: &[&str], first: &str, lines: &[Line]) -> Vec<String> {
     let mut json = Vec::new();
     for line in lines {
         print!("{:<52}", line.name);
-        let of = |at: usize| median(line.rounds.iter().map(|round| round[at]).collect());
+        let of = |at: usize| median(line.rounds.iter().map(|round| round[at]));
         let between = |at: usize, and: usize| {
             let ratios = line.rounds.iter().map(|round| round[at] / round[and]);
-            median(ratios.collect())
+            median(ratios)
         };
         let measured = line.rounds.first().map_or(0, Vec::len);
         for (at, column) in columns.iter().enumerate().take(measured) {

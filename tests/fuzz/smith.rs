@@ -125,9 +125,7 @@ fn decided(sql: &str) -> String {
 
 /// Lets sqlsmith loose on the proxy, with all that it knows: the proxy survives, and nobody reads of us in an error.
 pub fn live(world: &World, report: &mut Report, seed: u64, count: usize) {
-    let tests::Target::Tcp(port) = world.proxy.app() else {
-        panic!("the app port is TCP");
-    };
+    let port = world.proxy.app().port();
     let read_so_far = world.behind.log().len();
     let refused_so_far = world.proxy.log().matches("statement refused").count();
     let output = Command::new("timeout")

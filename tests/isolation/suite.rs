@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tests::Target;
 use tests::cluster::{Cluster, Options};
 use tests::process::{root, run};
 use tests::proxy::Proxy;
@@ -179,10 +178,7 @@ impl Suite {
         });
         let port = proxy
             .as_ref()
-            .map_or(cluster.port(), |proxy| match proxy.app() {
-                Target::Tcp(port) => port,
-                Target::Unix(path) => panic!("not a port: {}", path.display()),
-            });
+            .map_or(cluster.port(), |proxy| proxy.app().port());
         let kept = self.results.join(name);
         std::fs::create_dir_all(&kept).expect("mkdir");
         let mut result = Run {

@@ -170,10 +170,7 @@ impl Suite {
         });
         let port = proxy
             .as_ref()
-            .map_or(cluster.port(), |proxy| match proxy.app() {
-                tests::Target::Tcp(port) => port,
-                tests::Target::Unix(path) => panic!("not a port: {}", path.display()),
-            });
+            .map_or(cluster.port(), |proxy| proxy.app().port());
         let build = self.dir.join(name);
         std::fs::create_dir_all(build.join("results")).expect("mkdir");
         for dir in [&build, &build.join("results")] {

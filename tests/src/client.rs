@@ -26,6 +26,14 @@ impl Target {
         Target::Tcp(port)
     }
 
+    /// Panics if it is a unix socket.
+    pub fn port(&self) -> u16 {
+        match self {
+            Target::Tcp(port) => *port,
+            Target::Unix(path) => panic!("not a port: {}", path.display()),
+        }
+    }
+
     pub fn unix(dir: &Path, port: u16) -> Target {
         Target::Unix(dir.join(format!(".s.PGSQL.{port}")))
     }

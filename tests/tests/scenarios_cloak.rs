@@ -107,9 +107,7 @@ fn make(name: &str, deletes: &str) {
 }
 
 fn program(name: &str, target: &Target, user: &str, database: &str) -> Command {
-    let Target::Tcp(port) = target else {
-        panic!("the tests use TCP")
-    };
+    let port = target.port();
     let mut command = Command::new(bin_dir().join(name));
     command.args(["-h", "127.0.0.1", "-U", user, "-d", database, "-p"]);
     command.arg(port.to_string());

@@ -39,9 +39,7 @@ fn unix_sockets_on_both_sides() {
 
 /// psql knows every kind of authentication; our own client does not need to.
 fn psql(target: &Target, more: &str, password: &str, sql: &str) -> Result<String, String> {
-    let Target::Tcp(port) = target else {
-        panic!("TCP only")
-    };
+    let port = target.port();
     let output = Command::new("psql")
         .arg(format!(
             "host=localhost hostaddr=127.0.0.1 port={port} dbname=shop gssencmode=disable {more}"

@@ -317,9 +317,7 @@ fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
     // Without a label that was met a family prints nothing.
     let refused = app.try_run("DO $$ BEGIN DELETE FROM p; END $$");
     refused.expect_err("R6 refuses it");
-    let Target::Tcp(port) = proxy.app() else {
-        panic!("the app port is one of TCP")
-    };
+    let port = proxy.app().port();
     let mut stray = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stray.write_all(&[0, 0, 0, 1]).unwrap();
     // What is sampled is not only described, but there.

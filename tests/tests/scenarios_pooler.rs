@@ -81,13 +81,6 @@ impl Pooler {
     }
 }
 
-fn port(target: &Target) -> u16 {
-    match target {
-        Target::Tcp(port) => *port,
-        Target::Unix(path) => panic!("not a port: {}", path.display()),
-    }
-}
-
 /// Deletes in several sessions through `connect`, in turns, and looks at what each of them sees.
 fn play(cluster: &Cluster, connect: impl Fn() -> Client) {
     let (mut one, mut two) = (connect(), connect());
@@ -133,7 +126,7 @@ fn pgbouncer_in_front() {
         let cluster = Cluster::start();
         let proxy = Proxy::start(cluster.port(), "*.*");
         shop(&cluster, &proxy);
-        let pooler = Pooler::start(port(&proxy.app()), mode);
+        let pooler = Pooler::start(proxy.app().port(), mode);
         if mode == "statement" {
             // There are no transactions in this mode.
             assert_eq!(

@@ -233,7 +233,8 @@ impl Host for ClientHost {
             database = self.database.name(),
             code = refusal.code,
             sqlstate = refusal.sqlstate,
-            told = refusal.message,
+            // A syntax error of a verb quotes it.
+            told = (self.port == Port::App).then_some(&*refusal.message),
             "statement refused"
         );
     }

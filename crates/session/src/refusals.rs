@@ -109,7 +109,8 @@ pub fn manual() -> String {
          error, a missing column) fails with PostgreSQL's own error.\n\
          \n\
          The log says `statement refused` for each, at level info, with the client's address, the\n\
-         database, the number below and the message; `reprieve_refusals_total` counts them.\n",
+         database, the number below and, of the app port, the message; `reprieve_refusals_total`\n\
+         counts them.\n",
     );
     for entry in Refusal::all_codes().iter().chain(DOCUMENTED) {
         manual.push('\n');

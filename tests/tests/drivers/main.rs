@@ -64,9 +64,7 @@ fn compare(name: &str, play: impl Fn(&str) -> String) -> Result<(), Failed> {
         }
         assert_eq!(app.command("DELETE FROM item WHERE id = 11"), "DELETE 1");
         drop(app);
-        let Target::Tcp(port) = target else {
-            return Err("drivers connect by TCP".into());
-        };
+        let port = target.port();
         let text = play(&format!(
             "postgresql://clerk@127.0.0.1:{port}/{name}?sslmode=disable"
         ));
@@ -97,9 +95,7 @@ fn verbs(name: &str, play: impl Fn(&str) -> String) -> Result<(), Failed> {
     app.run(SETUP);
     PAIR.settle(name);
     app.run("DELETE FROM item WHERE id = 11");
-    let Target::Tcp(port) = proxy.admin() else {
-        return Err("drivers connect by TCP".into());
-    };
+    let port = proxy.admin().port();
     let told = play(&format!(
         "postgresql://postgres@127.0.0.1:{port}/{name}?sslmode=disable"
     ));
