@@ -20,7 +20,7 @@ use tests::{Cluster, Proxy};
 
 const USAGE: &str = "big [only=streams,statement,delete,sessions,churn,texts] [rows=10000000] [rounds=3] [minutes=10]
 
-Prints what each took, and beside it what is aimed at; writes target/big.json.";
+Prints what each took; writes target/big.json.";
 
 /// Database with nothing enabled, and the one whose tables are marked.
 const PLAIN: &str = "plain";

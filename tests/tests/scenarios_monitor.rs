@@ -12,7 +12,7 @@ use serde_json::Value;
 use tests::pair::settle;
 use tests::process::{root, run};
 use tests::proxy::http_get;
-use tests::{Cluster, Proxy, Target};
+use tests::{Cluster, Proxy};
 
 const FAMILY: &str = "CREATE TABLE p (id int PRIMARY KEY, name text);
     CREATE TABLE c (id int PRIMARY KEY, p_id int REFERENCES p ON DELETE CASCADE, name text);
