@@ -43,6 +43,33 @@ fn a_long_statement_is_changed_like_a_short_one() {
     );
 }
 
+/// Each row's key is held by a live row. Were the text read for each of them, no reply would come in time.
+#[test]
+fn an_insert_of_many_rows_that_are_there_takes_linear_time() {
+    const ROWS: usize = 15_000;
+    let (proxy, cluster) = open();
+    let mut app = proxy.connect("shop");
+    app.run(&format!(
+        "INSERT INTO t SELECT n, 'v' FROM generate_series(1001, {ROWS}) n"
+    ));
+    let rows = (1..=ROWS).map(|n| format!("({n}, 'a row that is as long as many are')"));
+    let insert = format!(
+        "INSERT INTO t VALUES {} ON CONFLICT",
+        rows.collect::<Vec<_>>().join(", ")
+    );
+    assert_eq!(
+        cluster
+            .superuser("shop")
+            .value("SELECT mode FROM reprieve.tables WHERE table_name = 't'"),
+        "mark"
+    );
+    assert_eq!(app.command(&format!("{insert} DO NOTHING")), "INSERT 0 0");
+    assert_eq!(
+        app.command(&format!("{insert} (id) DO UPDATE SET v = 'w'")),
+        format!("INSERT 0 {ROWS}")
+    );
+}
+
 #[test]
 fn d35_a_dropped_table_leaves_little_in_its_session() {
     const ROUNDS: i64 = 10;

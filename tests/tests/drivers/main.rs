@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use tests::Pair;
 use tests::client::Client;
 use tests::compare::difference;
 use tests::process::{root, run};
-use tests::{Pair, Target};
 
 static PAIR: LazyLock<Pair> = LazyLock::new(|| Pair::start("*.*"));
 
