@@ -329,34 +329,57 @@ $$;
 
 -- Which INSERT an eviction is part of, by the call stack of make_way_<oid>: '' if it certainly has no ON CONFLICT DO UPDATE, 2 if that
 -- writes a key column, else 1. Row triggers are not told, and a statement trigger that notes it would run with each UPDATE. So the words are
--- looked for in what the client has sent, once for each message, if no function has sent the INSERT: make_way, the call of it and evict are
--- three lines, COPY adds its own. A prepared statement or a rule may have other words.
+-- looked for in the text that ran it: make_way, the call of it and evict are three lines, and a function in PL/pgSQL adds its statement
+-- and its callers; else the client has sent it, or it is a COPY, which adds a line. A prepared statement or a rule may have other words.
+-- Looked for once for each message and statement of a function.
 CREATE OR REPLACE FUNCTION reprieve.upsert_of(stack text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     lines text[] := string_to_array(stack, chr(10));
     message text := extract(epoch FROM statement_timestamp())::text || ' ';
-    known text := current_setting('reprieve.upsert_known', true);
+    setting text := 'reprieve.upsert_known';
+    code text;
+    known text;
 BEGIN
     IF current_setting('reprieve.upsert', true) = '2' THEN
         RETURN '2';
+    ELSIF lines[4] LIKE 'SQL statement "%' THEN
+        code := array_to_string(lines[4:], chr(10));
+        message := message || md5(code) || ' ';
+        setting := 'reprieve.upsert_known_of_function';
     ELSIF cardinality(lines) <> 3 AND NOT (cardinality(lines) = 4 AND lines[4] LIKE 'COPY %') THEN
         RETURN '1';
-    ELSIF starts_with(known, message) THEN
+    END IF;
+    known := current_setting(setting, true);
+    IF starts_with(known, message) THEN
         RETURN substr(known, length(message) + 1);
     END IF;
-    known := CASE WHEN reprieve.has_upsert(current_query()) IS NOT FALSE
-                    OR current_query() ~* '[[:<:]]execute[[:>:]]' AND EXISTS (SELECT FROM pg_prepared_statements p WHERE reprieve.has_upsert(p.statement))
+    code := coalesce(code, current_query());
+    known := CASE WHEN reprieve.has_upsert(code) IS NOT FALSE
+                    OR code ~* '[[:<:]]execute[[:>:]]' AND EXISTS (SELECT FROM pg_prepared_statements p WHERE reprieve.has_upsert(p.statement))
                     OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_type <> '1' AND r.ev_action LIKE '%:onConflict {%') THEN '1' ELSE '' END;
-    PERFORM set_config('reprieve.upsert_known', message || known, true);
+    PERFORM set_config(setting, message || known, true);
     RETURN known;
 END $$;
+
+-- False if these other transactions, the xmax of rows, have locked rows of the table at most. Of several lockers (a multixact) and of a
+-- subtransaction that has ended pg_locks does not tell whose they are: there any other transaction counts that writes to the table.
+CREATE OR REPLACE FUNCTION reprieve.may_write(relid oid, lockers xid[]) RETURNS boolean
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    WITH held AS MATERIALIZED (SELECT * FROM pg_locks WHERE granted AND pid IS DISTINCT FROM pg_backend_pid())
+    SELECT EXISTS (SELECT FROM unnest(lockers) AS l(xmax)
+                   LEFT JOIN held x ON x.locktype = 'transactionid' AND x.transactionid = l.xmax AND x.mode = 'ExclusiveLock'
+                   JOIN held r ON r.locktype = 'relation' AND r.relation = relid AND r.mode NOT IN ('AccessShareLock', 'RowShareLock', 'SIReadLock')
+                              AND (x.transactionid IS NULL OR r.virtualtransaction = x.virtualtransaction)
+                   WHERE r.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
+$$;
 
 -- Eviction: BEFORE INSERT and BEFORE UPDATE of a key, a tombstone that holds the key goes to the graveyard.
 --
 -- A live row that holds the key may be about to be marked. ON CONFLICT DO UPDATE is going to lock it anyway: it is locked here already,
 -- as strongly as PostgreSQL will, so that two of them cannot wait for each other. Otherwise PostgreSQL waits for the other transaction,
--- and locks nothing: so the lock that waits is given back, by ending a subtransaction. Rows that nobody has touched need no lock.
+-- and locks nothing: so the lock that waits is given back, by ending a subtransaction. Rows that nobody has touched need no lock, and for
+-- those that are only locked PostgreSQL does not wait.
 CREATE OR REPLACE FUNCTION reprieve.ensure_evict(relid oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
@@ -379,23 +402,32 @@ BEGIN
         END IF;$f$, target, key.condition, 'make_way_' || relid) || CASE key.guard WHEN 'true' THEN '' ELSE E'\n    END IF;' END;
         steps := steps || format($f$
     IF %1$s THEN
-        SELECT bool_or(t.deleted_at IS NULL), bool_or(t.deleted_at IS NULL AND t.xmax::text <> '0'), bool_or(t.deleted_at IS NOT NULL)
+        SELECT count(*) FILTER (WHERE t.deleted_at IS NULL), array_agg(t.xmax) FILTER (WHERE t.deleted_at IS NULL AND t.xmax::text <> '0'),
+               bool_or(t.deleted_at IS NOT NULL)
         INTO held, touched, buried FROM ONLY %2$s AS t WHERE %3$s;
-        IF held IS NOT NULL THEN
-            IF held AND operation = 'INSERT' AND upsert IS NULL THEN
+        IF buried IS NOT NULL THEN
+            IF held > 0 AND operation = 'INSERT' AND upsert IS NULL THEN
                 GET DIAGNOSTICS upsert = PG_CONTEXT;
                 upsert := reprieve.upsert_of(upsert);
             END IF;
-            IF held AND upsert = '2' THEN
+            IF held > 0 AND upsert = '2' THEN
                 PERFORM FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NULL FOR UPDATE;
                 buried := buried OR NOT FOUND;
-            ELSIF held AND upsert = '1' THEN
+            ELSIF held > 0 AND upsert = '1' THEN
                 PERFORM FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NULL FOR NO KEY UPDATE;
                 buried := buried OR NOT FOUND;
-            ELSIF touched THEN
+            ELSIF touched IS NOT NULL THEN
                 BEGIN
-                    PERFORM FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NULL FOR KEY SHARE;
-                    buried := buried OR NOT FOUND;
+                    PERFORM FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NULL FOR KEY SHARE SKIP LOCKED;
+                    GET DIAGNOSTICS locked = ROW_COUNT;
+                    IF locked < held THEN
+                        IF reprieve.may_write(%4$s, touched) THEN
+                            PERFORM FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NULL FOR KEY SHARE;
+                        ELSE -- It may have ended meanwhile.
+                            PERFORM FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NULL;
+                        END IF;
+                        buried := buried OR NOT FOUND;
+                    END IF;
                     RAISE SQLSTATE 'RV000';
                 EXCEPTION WHEN SQLSTATE 'RV000' THEN
                     NULL;
@@ -413,8 +445,9 @@ BEGIN
     PERFORM reprieve.ensure_function('make_way_' || relid, 'new record, operation text', 'void', 'SET search_path = pg_catalog, pg_temp', ARRAY[relid], format($f$
 #variable_conflict use_column
 DECLARE
-    held boolean;
-    touched boolean;
+    held bigint;
+    touched xid[];
+    locked bigint;
     buried boolean;
     upsert text;
 BEGIN%s
