@@ -1,7 +1,7 @@
 //! Reads `tests/corpus/*.md`, the executable specification.
 //!
 //! A case is a heading with a `sql` block below it. A `catalog` block (SQL that makes tables and rows, and deletes some)
-//! holds from where it stands to the next one in the same file. `becomes` or `refused` says what the rewriter makes of it.
+//! holds from where it stands to the next one in the same file. `becomes`, `refused` or `unmarks` says what the rewriter makes of it.
 
 use std::path::Path;
 

@@ -383,3 +383,75 @@ fn check_says_what_is_damaged_as_a_table_and_as_json() {
         "{said}"
     );
 }
+
+/// What the server runs by itself sees every row: a small table goes over to the bin in front of it, another is not touched.
+#[test]
+fn a_do_block_ends_the_marking_of_small_tables() {
+    let (mut app, mut admin) = open("block");
+    let mut other = SHOP.proxy.connect("block");
+    assert_eq!(other.run("SELECT id FROM p ORDER BY id"), ["1", "2"]);
+    app.run("DELETE FROM p WHERE id = 1");
+    let mode = "SELECT mode || ': ' || reason FROM reprieve.tables WHERE table_name = 'p'";
+    assert_eq!(admin.value(mode), "mark: marking is exact here");
+
+    let block = "DO $$ BEGIN ASSERT (SELECT count(*) FROM p) = 1; DELETE FROM p; END $$";
+    app.run("BEGIN");
+    app.run(block);
+    assert_eq!(app.run("SELECT id FROM p"), Vec::<String>::new());
+    app.run("ROLLBACK");
+    assert_eq!(admin.value(mode), "mark: marking is exact here");
+    assert_eq!(app.run("SELECT id FROM p"), ["2"]);
+
+    app.run(block);
+    assert_eq!(admin.value(mode), "bin: a DO block has named it");
+    settle(&SHOP.cluster, "block");
+    assert_eq!(other.run("SELECT id FROM p"), Vec::<String>::new());
+    let (ours, first) = (
+        last_deletion(&mut admin),
+        "SELECT min(id) FROM reprieve.deletions",
+    );
+    admin.run(&format!("UNDELETE DELETION {ours}"));
+    let first = admin.value(first);
+    admin.run(&format!("UNDELETE DELETION {first}"));
+    assert_eq!(other.run("SELECT id FROM p ORDER BY id"), ["1", "2"]);
+    assert_eq!(app.run("SELECT id FROM c ORDER BY id"), ["11", "12", "21"]);
+
+    // It stays so, until a DBA wants it otherwise.
+    app.run("CREATE TABLE later (id int)");
+    assert_eq!(admin.value(mode), "bin: a DO block has named it");
+    admin.run("ENABLE SOFT DELETE ON p");
+    assert_eq!(admin.value(mode), "mark: marking is exact here");
+}
+
+#[test]
+fn a_do_block_leaves_a_table_marked_that_is_large_or_wanted_so() {
+    let (mut app, mut admin) = open("block_refused");
+    let refusal = |table: &str| {
+        Err(format!(
+            "0A000 a DO block that reads or writes soft-delete table \"{table}\" is not supported"
+        ))
+    };
+    admin.run("ENABLE SOFT DELETE ON c MODE mark");
+    settle(&SHOP.cluster, "block_refused");
+    app.run("DELETE FROM c WHERE id = 11");
+    let block = "DO $$ BEGIN DELETE FROM c; END $$";
+    assert_eq!(app.try_run(block), refusal("c"));
+    assert_eq!(app.try_run(block), refusal("c"), "asked again");
+    assert_eq!(app.run("SELECT id FROM c ORDER BY id"), ["12", "21"]);
+
+    app.run("INSERT INTO p SELECT i, repeat('x', 1000) FROM generate_series(10, 20000) i");
+    app.run("DELETE FROM p WHERE id = 10");
+    let block = "DO $$ BEGIN PERFORM FROM p; END $$";
+    assert_eq!(app.try_run(block), refusal("p"));
+    // One that is in use: the block waits no longer than schema changes do.
+    app.run("CREATE TABLE busy (id int PRIMARY KEY); INSERT INTO busy VALUES (1), (2)");
+    settle(&SHOP.cluster, "block_refused");
+    app.run("DELETE FROM busy WHERE id = 1");
+    let mut reader = SHOP.proxy.connect("block_refused");
+    reader.run("BEGIN; SELECT FROM busy");
+    let block = "DO $$ BEGIN PERFORM FROM busy; END $$";
+    assert_eq!(app.try_run(block), refusal("busy"));
+    reader.run("COMMIT");
+    assert_eq!(app.try_run(block), Ok(Vec::new()));
+    assert_eq!(app.run("SELECT id FROM busy"), ["2"]);
+}

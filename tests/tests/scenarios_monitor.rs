@@ -315,8 +315,8 @@ fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
     admin.run(&format!("REHEARSE UNDELETE DELETION {deletion}"));
     admin.run("DELETE FROM reprieve.monitor_bin");
     // Without a label that was met a family prints nothing.
-    let refused = app.try_run("DO $$ BEGIN DELETE FROM p; END $$");
-    refused.expect_err("R6 refuses it");
+    let refused = app.try_run("SELECT query_to_xml('SELECT * FROM p', true, true, '')");
+    refused.expect_err("W11 refuses it");
     let port = proxy.app().port();
     let mut stray = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stray.write_all(&[0, 0, 0, 1]).unwrap();

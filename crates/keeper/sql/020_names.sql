@@ -28,6 +28,9 @@ ALTER TABLE reprieve.tables ADD COLUMN IF NOT EXISTS signature text;
 -- What the catalog document says of the table, true while `signature` is.
 ALTER TABLE reprieve.tables ADD COLUMN IF NOT EXISTS document text;
 
+-- A DO block named the table: what it runs would see marked rows.
+ALTER TABLE reprieve.tables ADD COLUMN IF NOT EXISTS in_block boolean NOT NULL DEFAULT false;
+
 -- Foreign keys to or from marked tables, with the SQL that follows them. The parent is `p`, the child `c`.
 CREATE TABLE IF NOT EXISTS reprieve.links (
     conoid      oid PRIMARY KEY,

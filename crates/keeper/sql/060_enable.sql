@@ -213,6 +213,9 @@ BEGIN
     IF found_name IS NOT NULL THEN
         reason := format('the function %s names it', found_name); RETURN NEXT;
     END IF;
+    IF EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = relid AND t.in_block) THEN
+        reason := 'a DO block has named it'; RETURN NEXT;
+    END IF;
     SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END INTO found_name
     FROM aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) AS a
     WHERE a.privilege_type = 'DELETE' AND CASE a.grantee WHEN 0
@@ -526,6 +529,7 @@ BEGIN
     IF requested = 'cascade' AND reprieve.reached_from(relation) IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('no cascade of an enabled table reaches %s', reprieve.qualified(relation));
     END IF;
+    UPDATE reprieve.tables t SET in_block = false WHERE t.relid = relation AND t.in_block;
     SELECT d.* INTO verdict FROM reprieve.decide(relation, requested) AS d;
     PERFORM reprieve.remember_disabled(relation, false);
     PERFORM reprieve.set_mode(relation, requested, verdict.mode, verdict.reason);

@@ -261,6 +261,24 @@ BEGIN
     END IF;
 END $$;
 
+-- Called by a proxy in front of a client's DO block that reads or writes a marked table: ends the marking, for good, as a function that names
+-- the table does. NULL where that takes long, a DBA insists on marking, or others are in the way; else the catalog.
+CREATE OR REPLACE FUNCTION reprieve.before_block_v1(relation oid) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '2s' AS $$
+BEGIN
+    IF reprieve.may_follow() AND reprieve.small(relation) AND has_table_privilege(session_user, relation, 'SELECT, INSERT, UPDATE, DELETE') THEN
+        UPDATE reprieve.tables t SET in_block = true, signature = NULL WHERE t.relid = relation AND t.mode = 'mark' AND t.requested = 'auto';
+        IF FOUND THEN
+            PERFORM reprieve.follow_ddl(ARRAY[relation], '{}');
+        END IF;
+    END IF;
+    IF EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = relation AND t.mode = 'mark') THEN
+        UPDATE reprieve.tables t SET in_block = false WHERE t.relid = relation AND t.in_block;
+        RETURN NULL;
+    END IF;
+    RETURN reprieve.catalog_v1();
+END $$;
+
 -- All tombstones of a table go to the graveyard, with all that hang on them, before a statement that would judge them: a new
 -- constraint, another type. Fires no trigger: events of deferred foreign keys would be pending when the statement comes. That
 -- takes a superuser, as event triggers do.

@@ -4,7 +4,7 @@ REVOKE ALL ON SCHEMA reprieve FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA reprieve FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA reprieve FROM PUBLIC;
 GRANT USAGE ON SCHEMA reprieve TO PUBLIC;
-GRANT EXECUTE ON FUNCTION reprieve.session_v1(), reprieve.may_show_v1(), reprieve.shown_v1(), reprieve.catalog_v1(), reprieve.after_ddl_v1(),
+GRANT EXECUTE ON FUNCTION reprieve.session_v1(), reprieve.may_show_v1(), reprieve.shown_v1(), reprieve.catalog_v1(), reprieve.after_ddl_v1(), reprieve.before_block_v1(oid),
     reprieve.begin_deletion_v1(text), reprieve.enter_statement(), reprieve.may_keep_v1(), reprieve.relation_named_v1(text), reprieve.dropped_names(text, text),
     reprieve.tables_within_v1(text, text), reprieve.to_keep_v1(oid[]), reprieve.keep_v1(oid, text, text) TO PUBLIC;
 

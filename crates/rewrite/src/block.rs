@@ -1,5 +1,6 @@
 //! DO blocks: the server runs their code unseen. What SQL in it reads or writes a marked table is found here by a few words of
-//! the grammar, as the code is PL/pgSQL, SQL or anything else that names tables the same way.
+//! the grammar, as the code is PL/pgSQL, SQL or anything else that names tables the same way. So is what it runs by EXECUTE, as far as
+//! it stands there.
 
 use std::sync::Arc;
 
@@ -60,7 +61,7 @@ pub(crate) fn check(tokens: &Tokens<'_>, scope: &Scope<'_>) -> Result<(), Refusa
             } else {
                 start + before + offset
             };
-            return Err(refusal::block(&table.name, offset));
+            return Err(refusal::block(&table, offset));
         }
     }
     Ok(())
@@ -109,6 +110,13 @@ fn touches(code: &[u8], scope: &Scope<'_>) -> Option<(usize, Arc<Table>)> {
             defines &= clause != "select";
             continue;
         }
+        if tokens.kind(index).is_some_and(is_string)
+            && is_executed(&tokens, index)
+            && let Some(text) = tokens.string_value(index)
+            && let Some((_, table)) = touches(&text, scope)
+        {
+            return Some((tokens.span(index..index + 1).start, table));
+        }
         let lists = clauses
             .last()
             .is_some_and(|clause| ["from", "using"].contains(clause));
@@ -127,6 +135,21 @@ fn touches(code: &[u8], scope: &Scope<'_>) -> Option<(usize, Arc<Table>)> {
         }
     }
     None
+}
+
+/// EXECUTE '...' or EXECUTE format('...'
+fn is_executed(tokens: &Tokens<'_>, string: usize) -> bool {
+    let before = |count: usize, word: &str| {
+        string
+            .checked_sub(count)
+            .is_some_and(|at| tokens.is_word(at, word))
+    };
+    let opens = || {
+        string
+            .checked_sub(1)
+            .is_some_and(|at| tokens.kind(at) == Some(TokenKind::LeftParenthesis))
+    };
+    before(1, "execute") || opens() && before(2, "format") && before(3, "execute")
 }
 
 /// The marked table that the name beginning here means.

@@ -1,5 +1,7 @@
 //! Statements that are not sent, and what the client reads instead.
 
+use catalog::Table;
+
 /// Why a statement was not sent. The client reads it: nothing secret in here.
 /// `docs/refusals.md` is generated from [`Refusal::all_codes`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +14,8 @@ pub struct Refusal {
     pub hint: Option<String>,
     /// Byte offset in the client's text, where one place is to blame.
     pub offset: Option<usize>,
+    /// The oid of a table: the statement can be sent once rows of it are no longer marked.
+    pub unmark: Option<u32>,
 }
 
 /// One kind of refusal, for `docs/refusals.md`.
@@ -63,9 +67,9 @@ const DOCUMENTED: &[Documented] = &[
     Documented {
         code: "R6",
         sqlstate: "0A000",
-        when: "A definition (function body, rule, policy) reads a soft-delete table, or a DO block reads or writes one.",
-        why: "The server would run it unseen, without hiding deleted rows.",
-        instead: "Read the table through a view, which is rewritten when it is created.",
+        when: "A definition (function body, rule, policy) reads a soft-delete table; or a DO block reads or writes one that is to stay marked: larger than 16 MB, in mode mark, or in use.",
+        why: "The server would run it unseen, without hiding deleted rows. Of other tables a DO block ends the marking, as a function does.",
+        instead: "Read the table through a view, which is rewritten when it is created; for a DO block ENABLE SOFT DELETE ON t MODE bin.",
     },
     Documented {
         code: "R7",
@@ -209,22 +213,29 @@ pub(crate) fn unparsed(table: &str, reason: &str, offset: usize) -> Refusal {
             "Write it in a simpler form, or send it to the database without Reprieve.".into(),
         ),
         offset: Some(offset),
+        unmark: None,
     }
 }
 
 /// R6 of a DO block.
-pub(crate) fn block(table: &str, offset: usize) -> Refusal {
+pub(crate) fn block(table: &Table, offset: usize) -> Refusal {
     Refusal {
         code: "R6",
         sqlstate: "0A000",
         message: format!(
-            "a DO block that reads or writes soft-delete table \"{table}\" is not supported"
+            "a DO block that reads or writes soft-delete table \"{}\" is not supported",
+            table.name
         ),
-        detail: Some("The server would run it without hiding deleted rows.".into()),
-        hint: Some(
-            "Use a view of the table, or a function, which ends the marking of the table when it is created.".into(),
+        detail: Some(
+            "The server would run it without hiding deleted rows, and the marking of the table cannot be ended for it.".into(),
         ),
+        hint: Some(format!(
+            "Use a view of the table, or let an administrator run \
+             ENABLE SOFT DELETE ON {} MODE bin on the admin port first.",
+            table.qualified()
+        )),
         offset: Some(offset),
+        unmark: Some(table.oid),
     }
 }
 
@@ -239,6 +250,7 @@ pub(crate) fn too_deep(offset: usize) -> Refusal {
         ),
         hint: Some("Nest fewer brackets, CASE expressions and queries.".into()),
         offset: Some(offset),
+        unmark: None,
     }
 }
 
@@ -251,6 +263,7 @@ pub(crate) fn unsafe_encoding() -> Refusal {
         detail: Some("In it a byte of ASCII may be part of another character, so that strings cannot be told from names.".into()),
         hint: Some("SET client_encoding TO 'UTF8'.".into()),
         offset: None,
+        unmark: None,
     }
 }
 
@@ -263,6 +276,7 @@ pub(crate) fn unread_escape(offset: usize) -> Refusal {
         detail: Some("What it spells may be the name of a soft-delete table.".into()),
         hint: Some("Write the name without escapes.".into()),
         offset: Some(offset),
+        unmark: None,
     }
 }
 
@@ -275,6 +289,7 @@ pub(crate) fn conflict() -> Refusal {
         detail: Some("It was not sent. This is a defect of Reprieve.".into()),
         hint: Some("Please report the statement.".into()),
         offset: None,
+        unmark: None,
     }
 }
 
@@ -294,6 +309,7 @@ pub(crate) fn after_change(offset: usize, earlier: usize) -> Refusal {
                 .into(),
         ),
         offset: Some(offset),
+        unmark: None,
     }
 }
 
@@ -306,6 +322,7 @@ pub(crate) fn verb_syntax(message: String, form: &str, offset: usize) -> Refusal
         detail: None,
         hint: Some(format!("The form is: {form}")),
         offset: Some(offset),
+        unmark: None,
     }
 }
 
@@ -327,6 +344,7 @@ pub(crate) fn not_enabled(table: &str, offset: usize) -> Refusal {
         detail: None,
         hint: Some("SHOW TABLES lists the tables for which it is.".into()),
         offset: Some(offset),
+        unmark: None,
     }
 }
 

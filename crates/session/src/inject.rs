@@ -1,5 +1,7 @@
 //! Statements of our own on the client's connection, and what comes back.
 
+use std::borrow::Cow;
+
 use bytes::BytesMut;
 use catalog::{Catalog, Mode};
 use std::sync::Arc;
@@ -27,6 +29,8 @@ pub(crate) enum Purpose {
     Viewer,
     /// The schema has changed.
     Follow,
+    /// A DO block names a marked table, of this oid.
+    Unmark(u32),
     /// A statement of SQL PREPARE means something else now.
     Prepare,
     /// SET CONSTRAINTS once more, for checks that its own message made.
@@ -48,8 +52,8 @@ pub(crate) struct Again {
 }
 
 impl Purpose {
-    fn sql(self) -> &'static str {
-        match self {
+    fn sql(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::Admin => {
                 "SELECT pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER') \
                  FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) 'reprieve_admin'"
@@ -57,12 +61,15 @@ impl Purpose {
             Self::Scope => "SELECT reprieve.session_v1()",
             Self::Viewer => "SELECT reprieve.may_show_v1()",
             Self::Follow => "SELECT reprieve.after_ddl_v1()",
+            Self::Unmark(table) => {
+                return Cow::Owned(format!("SELECT reprieve.before_block_v1({table})"));
+            }
             // Sent with texts of their own.
             Self::Prepare | Self::Constraints | Self::Syntax => "",
             Self::Open => "BEGIN",
             Self::Commit => "COMMIT",
             Self::Abandon => "ROLLBACK",
-        }
+        })
     }
 }
 
@@ -213,6 +220,10 @@ impl Session {
             Purpose::Admin => self.admit_admin(injection, out),
             Purpose::Scope => self.learned(injection, out),
             Purpose::Follow => self.followed(injection, out),
+            Purpose::Unmark(table) => {
+                self.unmarked(injection, table, out);
+                Ok(())
+            }
             Purpose::Viewer => {
                 self.is_viewer = Some(injection.value.as_deref() == Some("t"));
                 if let Some(error) = injection.error {
@@ -400,6 +411,22 @@ impl Session {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The keeper has ended the marking of a table for a DO block, or would not.
+    fn unmarked(&mut self, injection: Injection, table: u32, out: &mut Out) {
+        if let Some(error) = injection.error {
+            self.report_failure(error, injection.synced, out);
+            return;
+        }
+        match injection.value.as_deref().map(Catalog::from_json) {
+            Some(Ok(catalog)) => self.adopt(Arc::new(catalog)),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "the keeper's answer about a DO block is not readable");
+                self.stays_marked = Some(table);
+            }
+            None => self.stays_marked = Some(table),
+        }
     }
 
     /// A catalog that is newer than the process's, or the same.

@@ -324,7 +324,15 @@ impl Session {
             }
             return self.wait_for(Wish::LearnScope, out);
         };
-        Ok(match reading.plan(catalog, &path, is_new, &*self.host) {
+        let verdict = reading.plan(catalog, &path, is_new, &*self.host);
+        if let Err(refusal) = &verdict
+            && let Some(table) = refusal.unmark
+            && self.stays_marked.take() != Some(table)
+            && !is_failed
+        {
+            return self.wait_for(Wish::Unmark(table), out);
+        }
+        Ok(match verdict {
             Err(refusal) => Judgement::Refused(Refused {
                 attempt: reading.attempt(&refusal),
                 cut: self.cut(reading, reading.behind_change(&refusal)),

@@ -127,6 +127,7 @@ fn refusal(code: &'static str, sqlstate: &'static str, message: String, hint: &s
         detail: None,
         hint: (!hint.is_empty()).then(|| hint.to_owned()),
         offset: None,
+        unmark: None,
     }
 }
 
@@ -211,6 +212,7 @@ pub(crate) fn forged_setting(name: &str, offset: usize) -> Arc<Refusal> {
     let message = forged_message(name);
     Arc::new(Refusal {
         offset: Some(offset),
+        unmark: None,
         ..refusal("W8", "42501", message, SETTINGS_HINT)
     })
 }
@@ -219,6 +221,7 @@ pub(crate) fn forged_setting(name: &str, offset: usize) -> Arc<Refusal> {
 pub(crate) fn no_viewer(offset: usize) -> Arc<Refusal> {
     Arc::new(Refusal {
         offset: Some(offset),
+        unmark: None,
         ..refusal(
             "W9",
             "42501",
@@ -232,6 +235,7 @@ pub(crate) fn no_viewer(offset: usize) -> Arc<Refusal> {
 pub(crate) fn without_triggers(offset: usize) -> Arc<Refusal> {
     Arc::new(Refusal {
         offset: Some(offset),
+        unmark: None,
         ..refusal(
             "W10",
             "0A000",
@@ -245,6 +249,7 @@ pub(crate) fn without_triggers(offset: usize) -> Arc<Refusal> {
 pub(crate) fn runs_text(function: &str, offset: usize) -> Arc<Refusal> {
     Arc::new(Refusal {
         offset: Some(offset),
+        unmark: None,
         ..refusal(
             "W11",
             "0A000",

@@ -84,6 +84,8 @@ pub(crate) enum Wish {
     LearnScope,
     /// Ask whether the role may be shown deleted rows.
     LearnViewer,
+    /// Have the marking of a table ended.
+    Unmark(u32),
     /// Tell the client, then end.
     Dismiss(Box<Dismissal>),
 }
@@ -173,6 +175,8 @@ pub struct Session {
     pub(crate) parameters: Parameters,
     /// The role may be shown deleted rows, if that is known.
     pub(crate) is_viewer: Option<bool>,
+    /// The oid of a table whose marking could not be ended for the client's next message.
+    pub(crate) stays_marked: Option<u32>,
     pub(crate) changes: Changes,
     /// A Query that is sent in parts.
     pub(crate) parts: Option<Box<Parts>>,
@@ -208,6 +212,7 @@ impl Session {
             scope: ScopeTracker::default(),
             parameters: Parameters::default(),
             is_viewer: None,
+            stays_marked: None,
             changes: Changes::default(),
             parts: None,
             statements: Statements::default(),
@@ -431,6 +436,8 @@ impl Session {
             self.inject(Purpose::Scope, !self.unsynced, out);
         } else if can_ask && matches!(wish, Wish::LearnViewer) {
             self.inject(Purpose::Viewer, !self.unsynced, out);
+        } else if can_ask && let Wish::Unmark(table) = wish {
+            self.inject(Purpose::Unmark(table), !self.unsynced, out);
         }
         Ok(())
     }

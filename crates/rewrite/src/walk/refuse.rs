@@ -21,6 +21,7 @@ pub(super) fn unread(tokens: &Tokens<'_>, index: usize) -> Refusal {
             "Write it in a simpler form, or send it to the database without Reprieve.".into(),
         ),
         offset: offset(tokens, index),
+        unmark: None,
     }
 }
 
@@ -36,6 +37,7 @@ pub(super) fn shows_deleted(tokens: &Tokens<'_>, index: usize, table: &Table) ->
         detail: Some("Deleted rows would be changed, or be kept as if they were live.".into()),
         hint: Some("RESET reprieve.show first.".into()),
         offset: offset(tokens, index),
+        unmark: None,
     }
 }
 
@@ -48,6 +50,7 @@ pub(super) fn no_viewer() -> Refusal {
         detail: Some("The setting reprieve.show is not 'live'.".into()),
         hint: Some("RESET reprieve.show, or let a DBA GRANT reprieve_viewer TO this role.".into()),
         offset: None,
+        unmark: None,
     }
 }
 
@@ -60,6 +63,7 @@ pub(super) fn no_such_show() -> Refusal {
         detail: None,
         hint: Some("Available values: live, deleted, all.".into()),
         offset: None,
+        unmark: None,
     }
 }
 
@@ -74,6 +78,7 @@ pub(super) fn nested(tokens: &Tokens<'_>, index: usize) -> Refusal {
         ),
         hint: None,
         offset: offset(tokens, index),
+        unmark: None,
     }
 }
 
@@ -113,6 +118,7 @@ pub(super) fn unplaced(message: String) -> Refusal {
         detail: None,
         hint: None,
         offset: None,
+        unmark: None,
     }
 }
 
@@ -120,6 +126,7 @@ pub(super) fn unplaced(message: String) -> Refusal {
 pub(super) fn undefined(tokens: &Tokens<'_>, index: usize, message: String) -> Refusal {
     Refusal {
         offset: offset(tokens, index),
+        unmark: None,
         ..unplaced(message)
     }
 }
@@ -140,6 +147,7 @@ pub(super) fn reserved(tokens: &Tokens<'_>, index: usize, column: &str, table: &
             table.qualified()
         )),
         offset: offset(tokens, index),
+        unmark: None,
     }
 }
 
@@ -163,6 +171,7 @@ pub(super) fn cannot_wrap(
         )),
         hint: Some("Name the columns instead, or put the table into a subquery.".into()),
         offset: offset(tokens, index),
+        unmark: None,
     }
 }
 
@@ -178,6 +187,7 @@ pub(super) fn definition(tokens: &Tokens<'_>, index: usize, what: &str, table: &
         detail: Some("The server would run it without hiding deleted rows.".into()),
         hint: Some("Read the table through a view, which is rewritten when it is created.".into()),
         offset: offset(tokens, index),
+        unmark: None,
     }
 }
 
@@ -197,6 +207,7 @@ pub(super) fn kept_row(tokens: &Tokens<'_>, index: usize, table: &Table) -> Refu
             table.qualified()
         )),
         offset: offset(tokens, index),
+        unmark: None,
     }
 }
 
@@ -213,6 +224,7 @@ pub(super) fn insert_shape(tokens: &Tokens<'_>, index: usize, table: &Table) -> 
         detail: Some("Columns were added to the table after soft delete was enabled.".into()),
         hint: Some("Name the columns behind the table's name.".into()),
         offset: offset(tokens, index),
+        unmark: None,
     }
 }
 
@@ -225,5 +237,6 @@ pub(super) fn encoding(tokens: &Tokens<'_>, index: usize) -> Refusal {
         detail: Some("The names of the table's columns must be written into the statement.".into()),
         hint: Some("SET client_encoding TO 'UTF8', or name the columns.".into()),
         offset: offset(tokens, index),
+        unmark: None,
     }
 }

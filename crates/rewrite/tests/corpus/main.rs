@@ -4,7 +4,8 @@
 //! A case is a heading with a `sql` block and one of
 //! - `becomes`: the exact text that is sent,
 //! - `error`: PostgreSQL's own error, made by the rewriter (`42703: column ...`),
-//! - `refused`: an error that PostgreSQL would not raise (`R5 0A000: soft-delete table ...`).
+//! - `refused`: an error that PostgreSQL would not raise (`R5 0A000: soft-delete table ...`),
+//! - `unmarks`: what would be refused if the keeper could not end the marking of a table.
 //!
 //! A `catalog` block holds until the next one of its file: plain SQL, from which the columns are
 //! read. Comments in it say what SQL cannot: `-- not enabled: u`, `-- bin: u`, `-- not marking: u`,
@@ -30,7 +31,7 @@ use std::path::{Path, PathBuf};
 use libtest_mimic::{Arguments, Failed, Trial};
 use rewrite::{ClientEncoding, Reply, Scope, scan};
 
-const OUTCOMES: &[&str] = &["becomes", "error", "refused"];
+const OUTCOMES: &[&str] = &["becomes", "error", "refused", "unmarks"];
 
 struct Case {
     name: String,
@@ -124,11 +125,12 @@ fn rewritten(catalog: &str, sql: &str) -> (String, String) {
             format!("{}: {}", refusal.sqlstate, refusal.message),
         ),
         Err(refusal) => {
+            let outcome = refusal.unmark.map_or("refused", |_| "unmarks");
             let mut text = format!("{} {}: {}", refusal.code, refusal.sqlstate, refusal.message);
             if let Some(detail) = refusal.detail {
                 let _ = write!(text, "\n{detail}");
             }
-            ("refused".into(), text)
+            (outcome.into(), text)
         }
     }
 }
