@@ -77,10 +77,15 @@ fn describe(sql: &str, catalog: &Catalog, path: &SearchPath) -> Result<Vec<Strin
 }
 
 fn refused(refusal: &Refusal) -> Vec<String> {
-    let mut lines = vec![format!(
+    let unless = refusal.unmark.map(|_| {
+        "-- sent as it is, once the keeper has ended the marking of the table; if it cannot:"
+            .to_owned()
+    });
+    let mut lines: Vec<String> = unless.into_iter().collect();
+    lines.push(format!(
         "refused: {} {}: {}",
         refusal.code, refusal.sqlstate, refusal.message
-    )];
+    ));
     lines.extend(
         refusal
             .detail
