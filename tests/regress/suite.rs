@@ -11,7 +11,7 @@ use tests::process::{Guarded, root, run};
 use tests::proxy::Proxy;
 
 /// A file that takes longer is killed, and counts as different from there on.
-const FILE_TIME_MAX: Duration = Duration::from_secs(180);
+const FILE_TIME_MAX: Duration = Duration::from_secs(900);
 
 const MODES: &str =
     "SELECT mode || ' ' || count(*) FROM reprieve.tables t JOIN pg_class c ON c.oid = t.relid
