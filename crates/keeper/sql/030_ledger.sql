@@ -323,6 +323,32 @@ BEGIN
     VALUES ('truncate discarded', reprieve.qualified(relid), jsonb_build_object('deletion', id, 'rows', live, 'tombstones', buried));
 END $$;
 
+-- True if the snapshot of this transaction may not show what others have committed before it locked a table, as above READ COMMITTED. Those
+-- that still run have not written to that table.
+CREATE OR REPLACE FUNCTION reprieve.misses_commits() RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    first bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+    fresh bigint;
+BEGIN
+    IF current_setting('transaction_isolation') IN ('read committed', 'read uncommitted') THEN
+        RETURN false;
+    END IF;
+    -- A subtransaction has the next transaction id there is.
+    BEGIN
+        INSERT INTO reprieve.purging (line) VALUES ('') RETURNING xmin::text::bigint INTO fresh;
+        RAISE SQLSTATE 'RV000';
+    EXCEPTION WHEN SQLSTATE 'RV000' THEN
+        fresh := (first >> 32 << 32) + fresh;
+    END;
+    IF fresh < first THEN -- It has 32 bits.
+        fresh := fresh + (1::bigint << 32);
+    END IF;
+    RETURN fresh - first > 10000
+        OR EXISTS (SELECT FROM generate_series(first, fresh - 1) AS x WHERE pg_xact_status(x::text::xid8) = 'committed')
+        OR EXISTS (SELECT FROM pg_snapshot_xip(pg_current_snapshot()) AS x WHERE pg_xact_status(x) = 'committed');
+END $$;
+
 -- BEFORE TRUNCATE: all rows go to the graveyard; tombstones keep their own deletion.
 CREATE OR REPLACE FUNCTION reprieve.capture_truncate() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -338,6 +364,11 @@ BEGIN
     IF NOT reprieve.truncate_fits(TG_RELID, source) THEN
         PERFORM reprieve.discard(TG_RELID, marked, source), reprieve.end_read(TG_RELID);
         RETURN NULL;
+    ELSIF reprieve.misses_commits() THEN
+        RAISE EXCEPTION 'could not serialize access due to concurrent update' USING ERRCODE = 'serialization_failure',
+            DETAIL = format('Table %s may have rows that this transaction does not see: TRUNCATE would take them, and nobody could bring them back.',
+                            reprieve.qualified(TG_RELID)),
+            HINT = 'Try again, or use isolation level READ COMMITTED.';
     END IF;
     EXECUTE format('SELECT count(*) FROM %s o%s', source,
                    CASE WHEN marked THEN ' WHERE o.deletion_id IS NULL' ELSE '' END) INTO taken;

@@ -391,6 +391,7 @@ BEGIN
         IF moved > 0 THEN
             PERFORM reprieve.drop_tombstones(relid);
         END IF;
+        PERFORM reprieve.see_no_tombstones(relid);
     END IF;
     PERFORM reprieve.drop_triggers(relid, '.');
     UPDATE reprieve.tables t SET mode = 'bin', marking = false WHERE t.relid = remove_marks.relid;
@@ -406,6 +407,20 @@ BEGIN
     PERFORM reprieve.drop_functions(relid);
     PERFORM reprieve.drop_row_type(relid);
     RETURN moved;
+END $$;
+
+-- Fails if there are tombstones that the snapshot of this transaction does not show, above READ COMMITTED: without our columns they would be
+-- live rows. PostgreSQL validates a constraint by what is committed. This one goes with the column.
+CREATE OR REPLACE FUNCTION reprieve.see_no_tombstones(relid oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+        EXECUTE format('ALTER TABLE %s ADD CONSTRAINT "reprieve: no row is deleted" CHECK (deleted_at IS NULL)', reprieve.qualified(relid));
+    END IF;
+EXCEPTION WHEN check_violation THEN
+    RAISE EXCEPTION 'could not serialize access due to concurrent delete' USING ERRCODE = 'serialization_failure',
+        DETAIL = format('Rows of table %s were deleted since this transaction began, and its marking was to end.', reprieve.qualified(relid)),
+        HINT = 'The transaction might succeed if retried.';
 END $$;
 
 -- Turns off the triggers of users on a marked table and on those whose tombstones may hang on its own: they have seen those

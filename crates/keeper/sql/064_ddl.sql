@@ -266,7 +266,8 @@ END $$;
 CREATE OR REPLACE FUNCTION reprieve.before_block_v1(relation oid) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '2s' AS $$
 BEGIN
-    IF reprieve.may_follow() AND reprieve.small(relation) AND has_table_privilege(session_user, relation, 'SELECT, INSERT, UPDATE, DELETE') THEN
+    IF current_setting('transaction_read_only') = 'off' AND reprieve.may_follow() AND reprieve.small(relation)
+       AND has_table_privilege(session_user, relation, 'SELECT, INSERT, UPDATE, DELETE') THEN
         UPDATE reprieve.tables t SET in_block = true, signature = NULL WHERE t.relid = relation AND t.mode = 'mark' AND t.requested = 'auto';
         IF FOUND THEN
             PERFORM reprieve.follow_ddl(ARRAY[relation], '{}');
