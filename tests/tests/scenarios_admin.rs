@@ -455,3 +455,64 @@ fn a_do_block_leaves_a_table_marked_that_is_large_or_wanted_so() {
     assert_eq!(app.try_run(block), Ok(Vec::new()));
     assert_eq!(app.run("SELECT id FROM busy"), ["2"]);
 }
+
+/// A snapshot shows what was deleted before it, too, once no column tells any more.
+#[test]
+fn a_snapshot_that_is_older_than_the_end_of_marking_is_not_read() {
+    let (mut app, _admin) = open("outlived");
+    app.run("CREATE TABLE gone (id int PRIMARY KEY)");
+    settle(&SHOP.cluster, "outlived");
+    app.run("DELETE FROM p WHERE id = 1");
+    let begin = |isolation: &str| {
+        let mut session = SHOP.proxy.connect("outlived");
+        session.run("PREPARE all_of_them AS SELECT id FROM c ORDER BY id");
+        session.run(&format!(
+            "BEGIN ISOLATION LEVEL {isolation}; SELECT FROM pg_am"
+        ));
+        session
+    };
+    let mut sessions = [
+        begin("READ COMMITTED"),
+        begin("REPEATABLE READ"),
+        begin("SERIALIZABLE"),
+        begin("SERIALIZABLE"),
+        begin("REPEATABLE READ"),
+    ];
+    app.run("DROP TABLE gone");
+    let [committed, reader, .., executing] = &mut sessions;
+    assert_eq!(reader.run("SELECT id FROM p"), ["2"], "only a table less");
+    reader.run("COMMIT; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM pg_am");
+    assert_eq!(executing.run("EXECUTE all_of_them; COMMIT"), ["21"]);
+    assert_eq!(committed.run("SELECT id FROM c"), ["21"]);
+    committed.run("COMMIT; BEGIN; SELECT FROM pg_am");
+
+    let mut other = SHOP.proxy.connect("outlived");
+    other.run("BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT FROM pg_am; COMMIT");
+    let [_, _, viewer, writer, _] = &mut sessions;
+    let all = [viewer, writer];
+    app.run("CREATE VIEW v AS SELECT id FROM p");
+    let refused = app.try_run("DO $$ BEGIN PERFORM FROM p; END $$");
+    assert_eq!(refused, Ok(Vec::new()));
+    settle(&SHOP.cluster, "outlived");
+
+    let lost = Err("40001 could not serialize access due to concurrent update".to_owned());
+    for (session, sql) in all.into_iter().zip([
+        "SELECT id FROM v",
+        "INSERT INTO p SELECT id + 100 FROM p RETURNING id",
+    ]) {
+        assert_eq!(session.try_run(sql), lost, "{sql}");
+        assert!(
+            session
+                .try_run("SELECT 1")
+                .unwrap_err()
+                .starts_with("25P02")
+        );
+        session.run("ROLLBACK");
+        assert_eq!(session.run("SELECT id FROM p"), ["2"], "{sql}");
+    }
+    let [committed, reader, ..] = &mut sessions;
+    assert_eq!(reader.try_run("SELECT id FROM p"), lost);
+    assert_eq!(committed.run("SELECT id FROM p"), ["2"]);
+    assert_eq!(committed.run("SELECT id FROM v; COMMIT"), ["2"]);
+    assert_eq!(other.run("SELECT id FROM p"), ["2"]);
+}

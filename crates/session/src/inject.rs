@@ -31,6 +31,8 @@ pub(crate) enum Purpose {
     Follow,
     /// A DO block names a marked table, of this oid.
     Unmark(u32),
+    /// Does the transaction keep a snapshot from before the end of a table's marking?
+    Outlived,
     /// A statement of SQL PREPARE means something else now.
     Prepare,
     /// SET CONSTRAINTS once more, for checks that its own message made.
@@ -65,7 +67,7 @@ impl Purpose {
                 return Cow::Owned(format!("SELECT reprieve.before_block_v1({table})"));
             }
             // Sent with texts of their own.
-            Self::Prepare | Self::Constraints | Self::Syntax => "",
+            Self::Prepare | Self::Constraints | Self::Syntax | Self::Outlived => "",
             Self::Open => "BEGIN",
             Self::Commit => "COMMIT",
             Self::Abandon => "ROLLBACK",
@@ -91,7 +93,11 @@ pub(crate) struct Injection {
 impl Session {
     pub(crate) fn inject(&mut self, purpose: Purpose, synced: bool, out: &mut Out) {
         let closes = self.close_probe(out);
-        let sent = run(&mut out.to_server, purpose.sql().as_bytes());
+        let sql = match purpose {
+            Purpose::Outlived => Cow::Owned(self.outlived.question()),
+            _ => purpose.sql(),
+        };
+        let sent = run(&mut out.to_server, sql.as_bytes());
         debug_assert!(sent.is_ok(), "messages of a known size");
         self.await_injection(purpose, synced, None, closes + 2, out);
     }
@@ -222,6 +228,13 @@ impl Session {
             Purpose::Follow => self.followed(injection, out),
             Purpose::Unmark(table) => {
                 self.unmarked(injection, table, out);
+                Ok(())
+            }
+            Purpose::Outlived => {
+                self.outlived.learn(injection.value.as_deref() != Some("f"));
+                if let Some(error) = injection.error {
+                    self.report_failure(error, injection.synced, out);
+                }
                 Ok(())
             }
             Purpose::Viewer => {

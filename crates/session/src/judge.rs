@@ -165,6 +165,9 @@ impl Session {
             encoding: self.scope.encoding,
             admin: self.port == Port::Admin,
         };
+        if let Some(judgement) = self.judge_age(text, &catalog, flags, out)? {
+            return Ok(judgement);
+        }
         let is_new = match self.planned_before(text, &catalog, flags) {
             Known::Planned(planned) => {
                 return Ok(match planned.sent {

@@ -10,6 +10,7 @@ mod failing_row;
 mod host;
 mod inject;
 mod judge;
+mod outlived;
 mod parameters;
 mod parts;
 mod queue;

@@ -95,6 +95,13 @@ const DOCUMENTED: &[Documented] = &[
         why: "The server runs that text as it is: deleted rows and our columns would show.",
         instead: "Give it a literal that names no marked table, or a view of the table; or write the query itself.",
     },
+    Documented {
+        code: "W12",
+        sqlstate: "40001",
+        when: "A transaction above READ COMMITTED goes on behind the end of a table's marking (DISABLE, a trigger, a function or a DO block that names it).",
+        why: "Its snapshot still shows the rows that were deleted before, and no column tells them from others any more.",
+        instead: "Try the transaction again, as after any 40001.",
+    },
 ];
 
 /// `docs/refusals.md`: everything that is not sent, of the rewriter and of the session.
@@ -212,7 +219,6 @@ pub(crate) fn forged_setting(name: &str, offset: usize) -> Arc<Refusal> {
     let message = forged_message(name);
     Arc::new(Refusal {
         offset: Some(offset),
-        unmark: None,
         ..refusal("W8", "42501", message, SETTINGS_HINT)
     })
 }
@@ -221,7 +227,6 @@ pub(crate) fn forged_setting(name: &str, offset: usize) -> Arc<Refusal> {
 pub(crate) fn no_viewer(offset: usize) -> Arc<Refusal> {
     Arc::new(Refusal {
         offset: Some(offset),
-        unmark: None,
         ..refusal(
             "W9",
             "42501",
@@ -235,7 +240,6 @@ pub(crate) fn no_viewer(offset: usize) -> Arc<Refusal> {
 pub(crate) fn without_triggers(offset: usize) -> Arc<Refusal> {
     Arc::new(Refusal {
         offset: Some(offset),
-        unmark: None,
         ..refusal(
             "W10",
             "0A000",
@@ -249,12 +253,26 @@ pub(crate) fn without_triggers(offset: usize) -> Arc<Refusal> {
 pub(crate) fn runs_text(function: &str, offset: usize) -> Arc<Refusal> {
     Arc::new(Refusal {
         offset: Some(offset),
-        unmark: None,
         ..refusal(
             "W11",
             "0A000",
             format!("function {function}() runs text that may read tables with soft delete"),
             "Give it a literal that names no such table, or a view of the table; or write the query itself.",
+        )
+    })
+}
+
+/// The transaction's snapshot shows rows that were deleted, and no column tells them from others any more.
+pub(crate) fn outlived(table: &str) -> Arc<Refusal> {
+    Arc::new(Refusal {
+        detail: Some(format!(
+            "Rows of \"{table}\" were marked when this transaction began, and are not any more: it would see rows that were deleted before."
+        )),
+        ..refusal(
+            "W12",
+            "40001",
+            "could not serialize access due to concurrent update".to_owned(),
+            "The transaction might succeed if retried.",
         )
     })
 }
@@ -287,6 +305,7 @@ mod tests {
             no_viewer(0),
             without_triggers(0),
             runs_text("query_to_xml", 0),
+            outlived("t"),
         ];
         assert_eq!(refusals.len(), DOCUMENTED.len());
         for refusal in refusals {

@@ -476,6 +476,7 @@ impl Session {
             None => false,
         };
         self.status = status;
+        self.note_transaction();
         if !is_expected {
             return Ok(Fate::Pass);
         }

@@ -9,6 +9,7 @@ use wire::backend::TransactionStatus;
 use wire::build::{self, Report};
 
 use crate::inject::{Injection, Purpose};
+use crate::outlived::Outlived;
 use crate::parameters::Parameters;
 use crate::parts::Parts;
 use crate::queue::ReplyQueue;
@@ -86,6 +87,8 @@ pub(crate) enum Wish {
     LearnViewer,
     /// Have the marking of a table ended.
     Unmark(u32),
+    /// Ask whether the transaction's snapshot may be older than the end of the marking of a table.
+    LearnOutlived,
     /// Tell the client, then end.
     Dismiss(Box<Dismissal>),
 }
@@ -177,6 +180,7 @@ pub struct Session {
     pub(crate) is_viewer: Option<bool>,
     /// The oid of a table whose marking could not be ended for the client's next message.
     pub(crate) stays_marked: Option<u32>,
+    pub(crate) outlived: Outlived,
     pub(crate) changes: Changes,
     /// A Query that is sent in parts.
     pub(crate) parts: Option<Box<Parts>>,
@@ -213,6 +217,7 @@ impl Session {
             parameters: Parameters::default(),
             is_viewer: None,
             stays_marked: None,
+            outlived: Outlived::default(),
             changes: Changes::default(),
             parts: None,
             statements: Statements::default(),
@@ -438,6 +443,8 @@ impl Session {
             self.inject(Purpose::Viewer, !self.unsynced, out);
         } else if can_ask && let Wish::Unmark(table) = wish {
             self.inject(Purpose::Unmark(table), !self.unsynced, out);
+        } else if can_ask && matches!(wish, Wish::LearnOutlived) {
+            self.inject(Purpose::Outlived, !self.unsynced, out);
         }
         Ok(())
     }
