@@ -301,6 +301,24 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- BEFORE UPDATE of a row that was marked before and stays marked. ON CONFLICT DO UPDATE may have waited for the transaction that marked it, after
+-- its INSERT had looked for tombstones: the client would lose what it wrote. Referential actions, and we, may write there.
+CREATE OR REPLACE FUNCTION reprieve.met_tombstone() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    stack text;
+    lines text[];
+BEGIN
+    GET DIAGNOSTICS stack = PG_CONTEXT;
+    lines := string_to_array(stack, chr(10));
+    IF reprieve.may_upsert(CASE WHEN cardinality(lines) = 1 THEN current_query()
+                                WHEN lines[2] LIKE 'SQL statement "%' THEN array_to_string(lines[2:], chr(10)) ELSE '' END) THEN
+        RAISE EXCEPTION 'could not serialize access due to concurrent delete' USING ERRCODE = 'serialization_failure',
+            DETAIL = 'The row was deleted while ON CONFLICT DO UPDATE waited for it.', HINT = 'The transaction might succeed if retried.';
+    END IF;
+    RETURN NEW;
+END $$;
+
 -- PostgreSQL fires the statement triggers for UPDATE with an INSERT ... ON CONFLICT DO UPDATE, too.
 CREATE OR REPLACE FUNCTION reprieve.ensure_upsert(relid oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -327,10 +345,19 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT sql ~* '[[:<:]]do([[:space:]]|/[*].*[*]/|--.*)+update[[:>:]]'
 $$;
 
+-- True if to run a text may be to run ON CONFLICT DO UPDATE. A prepared statement or a rule may have other words.
+CREATE OR REPLACE FUNCTION reprieve.may_upsert(code text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN reprieve.has_upsert(code) IS NOT FALSE
+        OR code ~* '[[:<:]]execute[[:>:]]' AND EXISTS (SELECT FROM pg_prepared_statements p WHERE reprieve.has_upsert(p.statement))
+        OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_type <> '1' AND r.ev_action LIKE '%:onConflict {%');
+END $$;
+
 -- Which INSERT an eviction is part of, by the call stack of make_way_<oid>: '' if it certainly has no ON CONFLICT DO UPDATE, 2 if that
 -- writes a key column, else 1. Row triggers are not told, and a statement trigger that notes it would run with each UPDATE. So the words are
 -- looked for in the text that ran it: make_way, the call of it and evict are three lines, and a function in PL/pgSQL adds its statement
--- and its callers; else the client has sent it, or it is a COPY, which adds a line. A prepared statement or a rule may have other words.
+-- and its callers; else the client has sent it, or it is a COPY, which adds a line.
 -- Looked for once for each message and statement of a function.
 CREATE OR REPLACE FUNCTION reprieve.upsert_of(stack text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -355,9 +382,7 @@ BEGIN
         RETURN substr(known, length(message) + 1);
     END IF;
     code := coalesce(code, current_query());
-    known := CASE WHEN reprieve.has_upsert(code) IS NOT FALSE
-                    OR code ~* '[[:<:]]execute[[:>:]]' AND EXISTS (SELECT FROM pg_prepared_statements p WHERE reprieve.has_upsert(p.statement))
-                    OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_type <> '1' AND r.ev_action LIKE '%:onConflict {%') THEN '1' ELSE '' END;
+    known := CASE WHEN reprieve.may_upsert(code) THEN '1' ELSE '' END;
     PERFORM set_config(setting, message || known, true);
     RETURN known;
 END $$;
@@ -378,7 +403,7 @@ $$;
 --
 -- A live row that holds the key may be about to be marked. ON CONFLICT DO UPDATE is going to lock it anyway: it is locked here already,
 -- as strongly as PostgreSQL will, so that two of them cannot wait for each other. Otherwise PostgreSQL waits for the other transaction,
--- and locks nothing: so the lock that waits is given back, by ending a subtransaction. Rows that nobody has touched need no lock, and for
+-- whatever that has changed of the row, and locks nothing: so the lock that waits is given back, by ending a subtransaction. Rows that nobody has touched need no lock, and for
 -- those that are only locked PostgreSQL does not wait.
 CREATE OR REPLACE FUNCTION reprieve.ensure_evict(relid oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -418,11 +443,11 @@ BEGIN
                 buried := buried OR NOT FOUND;
             ELSIF touched IS NOT NULL THEN
                 BEGIN
-                    PERFORM FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NULL FOR KEY SHARE SKIP LOCKED;
+                    PERFORM FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NULL FOR NO KEY UPDATE SKIP LOCKED;
                     GET DIAGNOSTICS locked = ROW_COUNT;
                     IF locked < held THEN
                         IF reprieve.may_write(%4$s, touched) THEN
-                            PERFORM FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NULL FOR KEY SHARE;
+                            PERFORM FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NULL FOR NO KEY UPDATE;
                         ELSE -- It may have ended meanwhile.
                             PERFORM FROM ONLY %2$s AS t WHERE %3$s AND t.deleted_at IS NULL;
                         END IF;
@@ -472,9 +497,11 @@ END $f$, CASE watched WHEN '{}' THEN 'true'
     PERFORM reprieve.ensure_trigger(relid, '~reprieve_evict', 'BEFORE INSERT',
                                     format('FOR EACH ROW EXECUTE FUNCTION reprieve.%I()', 'evict_' || relid));
     IF watched = '{}' THEN
-        PERFORM reprieve.drop_triggers(relid, '^~reprieve_(evict_update|insert|upsert|upsert_key|upsert_done)$');
+        PERFORM reprieve.drop_triggers(relid, '^~reprieve_(evict_update|insert|upsert|upsert_key|upsert_done|upsert_met)$');
     ELSE
         PERFORM reprieve.ensure_upsert(relid);
+        PERFORM reprieve.ensure_trigger(relid, '~reprieve_upsert_met', 'BEFORE UPDATE',
+            'FOR EACH ROW WHEN (OLD.deleted_at IS NOT NULL AND NEW.deleted_at IS NOT NULL) EXECUTE FUNCTION reprieve.met_tombstone()');
         PERFORM reprieve.ensure_trigger(relid, '~reprieve_evict_update',
             'BEFORE UPDATE OF ' || (SELECT string_agg(format('%I', w), ', ') FROM unnest(watched) AS w),
             format('FOR EACH ROW EXECUTE FUNCTION reprieve.%I()', 'evict_moved_' || relid));

@@ -410,16 +410,19 @@ BEGIN
 END $$;
 
 -- Fails if there are tombstones that the snapshot of this transaction does not show, above READ COMMITTED: without our columns they would be
--- live rows. PostgreSQL validates a constraint by what is committed. This one goes with the column.
+-- live rows, for a new foreign key parents. PostgreSQL validates a constraint by what is committed.
 CREATE OR REPLACE FUNCTION reprieve.see_no_tombstones(relid oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
         EXECUTE format('ALTER TABLE %s ADD CONSTRAINT "reprieve: no row is deleted" CHECK (deleted_at IS NULL)', reprieve.qualified(relid));
+        RAISE SQLSTATE 'RV000';
     END IF;
-EXCEPTION WHEN check_violation THEN
+EXCEPTION WHEN SQLSTATE 'RV000' THEN
+    NULL;
+WHEN check_violation THEN
     RAISE EXCEPTION 'could not serialize access due to concurrent delete' USING ERRCODE = 'serialization_failure',
-        DETAIL = format('Rows of table %s were deleted since this transaction began, and its marking was to end.', reprieve.qualified(relid)),
+        DETAIL = format('Rows of table %s were deleted since this transaction began.', reprieve.qualified(relid)),
         HINT = 'The transaction might succeed if retried.';
 END $$;
 

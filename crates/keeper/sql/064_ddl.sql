@@ -173,8 +173,13 @@ BEGIN
     SELECT array_agg(c.classid), array_agg(c.objid), coalesce(array_agg(c.objid) FILTER (WHERE c.classid = 'pg_proc'::regclass), '{}')
     INTO classes, objects, functions
     FROM pg_event_trigger_ddl_commands() AS c;
-    IF tg_tag IN ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED') THEN
+    IF tg_tag IN ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP TYPE', 'DROP EXTENSION') THEN
         PERFORM reprieve.forget_kept(NULL);
+    END IF;
+    -- Our functions spell the names of what keys are compared with.
+    IF tg_tag ~ '^ALTER (TYPE|DOMAIN|EXTENSION|SCHEMA|FUNCTION|PROCEDURE|ROUTINE|OPERATOR|COLLATION)' AND current_query() ~* '\m(rename|schema)\M' THEN
+        UPDATE reprieve.tables t SET signature = NULL WHERE t.mode = 'mark' AND t.signature IS DISTINCT FROM 'preparing';
+        classes := NULL;
     END IF;
     PERFORM reprieve.refuse_kept_rows(classes, objects);
     IF classes IS NULL AND tg_tag LIKE 'DROP %' AND tg_tag <> 'DROP OWNED' THEN
@@ -299,6 +304,7 @@ BEGIN
     EXECUTE format('SELECT array_agg(t.ctid) FROM (SELECT ctid FROM ONLY %s WHERE deletion_id IS NOT NULL FOR UPDATE) AS t',
                    reprieve.qualified(relation)) INTO places;
     IF places IS NULL THEN
+        PERFORM reprieve.see_no_tombstones(relation);
         RETURN;
     END IF;
     known := reprieve.hanging(relation, places);
@@ -310,6 +316,7 @@ BEGIN
     PERFORM set_config('session_replication_role', 'replica', true);
     PERFORM reprieve.delete_places(known);
     PERFORM set_config('session_replication_role', before, true);
+    PERFORM reprieve.see_no_tombstones(relation);
 END $$;
 
 -- Tables with triggers of ours that a schema change (lower case) may be about: those in the places where one stands, or, where
@@ -368,7 +375,7 @@ DECLARE
     -- A column of the client's that bears the name of one of ours.
     names_ours boolean := coalesce(command, '') ~ '\m(deleted_at|deletion_id)\M';
     -- Once an index runs a user's code, tombstones cannot be read any more without running it as the keeper.
-    unmarks boolean := CASE tg_tag WHEN 'ALTER TABLE' THEN names_ours OR text ~ '\m(attach|inherit)\M'
+    unmarks boolean := CASE tg_tag WHEN 'ALTER TABLE' THEN names_ours OR text ~ '\m(attach|inherit|of)\M'
                                                            OR text ~ '\mexclude\M' AND reprieve.untrusted_in(text)
                                    WHEN 'CREATE TABLE' THEN text ~ '\minherits\M' OR names_ours AND text ~ '\mlike\M'
                                    WHEN 'CREATE INDEX' THEN reprieve.untrusted_in(text) ELSE true END;
@@ -386,9 +393,12 @@ BEGIN
     IF tg_tag = 'ALTER DOMAIN' THEN
         types := reprieve.types_with(reprieve.domains_in(text));
         PERFORM set_config('reprieve.reconciling', '1', true);
-        PERFORM reprieve.clear_tombstones(t.relid) FROM reprieve.tables t
-        WHERE t.mode = 'mark' AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = t.relid AND a.attnum > 0 AND NOT a.attisdropped
-                                          AND a.atttypid = ANY (types));
+        FOR relation IN SELECT t.relid FROM reprieve.tables t
+                        WHERE t.mode = 'mark' AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = t.relid AND a.attnum > 0 AND NOT a.attisdropped
+                                                          AND a.atttypid = ANY (types)) ORDER BY t.relid LOOP
+            EXECUTE format('LOCK TABLE %s IN SHARE MODE', reprieve.qualified(relation));
+            PERFORM reprieve.clear_tombstones(relation);
+        END LOOP;
         PERFORM set_config('reprieve.reconciling', '', true);
         RETURN;
     END IF;
@@ -405,6 +415,10 @@ BEGIN
     FOREACH relation IN ARRAY reprieve.named_in(text, tg_tag IN ('ALTER TABLE', 'CREATE INDEX')) LOOP
         IF unmarks THEN
             PERFORM reprieve.unmark(relation);
+        END IF;
+        -- What another transaction is deleting is there for the statement until it waits for the lock: so that is waited for first.
+        IF (judges OR columns) AND text !~ '\mconcurrently\M' AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = relation AND t.mode = 'mark') THEN
+            EXECUTE format('LOCK TABLE %s IN %s MODE', reprieve.qualified(relation), CASE WHEN alters THEN 'SHARE ROW EXCLUSIVE' ELSE 'SHARE' END);
         END IF;
         IF judges THEN
             PERFORM reprieve.clear_tombstones(relation);

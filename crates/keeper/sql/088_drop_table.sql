@@ -363,6 +363,11 @@ DECLARE
 BEGIN
     PERFORM reprieve.forget_kept(ARRAY[relid]);
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', label);
+    IF policy <> 'allow' AND reprieve.misses_commits() THEN
+        RAISE EXCEPTION 'could not serialize access due to concurrent update' USING ERRCODE = 'serialization_failure',
+            DETAIL = format('Table %s may have rows that this transaction does not see: DROP would take them, and nobody could bring them back.', label),
+            HINT = 'Try again, or use isolation level READ COMMITTED.';
+    END IF;
     source := reprieve.read_source(relid, path);
     EXECUTE format('SELECT count(*) FROM %s o WHERE %s', source, reprieve.live_sql(relid, 'o')) INTO live;
     IF marked THEN
@@ -409,14 +414,14 @@ END $$;
 -- functions stand. Comments are read and skipped: what is named in one of the two readings and stays is forgotten again.
 CREATE OR REPLACE FUNCTION reprieve.dropped_names(text text, kind text) RETURNS SETOF text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
-    WITH grammar AS (SELECT '(?:"(?:[^"]|"")+"|[[:alnum:]_$]+)(?:\s*\.\s*(?:"(?:[^"]|"")+"|[[:alnum:]_$]+))*' AS name)
+    WITH grammar AS (SELECT '(?:"(?:[^"]|"")+"|(?:[[:alnum:]_$]|[^\x01-\x7f])+)(?:\s*\.\s*(?:"(?:[^"]|"")+"|(?:[[:alnum:]_$]|[^\x01-\x7f])+))*' AS name)
     SELECT DISTINCT n[1]
     FROM grammar, (VALUES (text), (regexp_replace(regexp_replace(text, '/\*.*?\*/', ' ', 'g'), '--[^\n]*', ' ', 'g'))) AS t(reading),
          regexp_matches(t.reading, format('\mdrop\s+%s\s+(?:if\s+exists\s+|by\s+)?(%s(?:\s*,\s*%2$s)*)', kind, name), 'gi') AS m,
          regexp_matches(m[1], format('(%s)', name), 'g') AS n
 $$;
 
--- Event trigger: before DROP TABLE, DROP SCHEMA and DROP OWNED. Runs as the client, with its search path, which says what the
+-- Event trigger: before DROP TABLE, DROP SCHEMA, DROP OWNED, DROP TYPE and DROP EXTENSION. Runs as the client, with its search path, which says what the
 -- names mean; so everything here is qualified.
 CREATE OR REPLACE FUNCTION reprieve.on_drop_start() RETURNS event_trigger
 LANGUAGE plpgsql AS $$
@@ -457,14 +462,26 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(current_setting('reprieve.reconciling', true), '') = '' AND EXISTS (SELECT FROM reprieve.tables)
 $$;
 
--- Enabled tables in the schemas, or of the roles, that the statement names.
+-- A name as a statement gives it, as it is meant.
+CREATE OR REPLACE FUNCTION reprieve.unquoted(name text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN name LIKE '"%"' THEN replace(substr(name, 2, length(name) - 2), '""', '"') ELSE lower(name) END
+$$;
+
+-- Enabled tables in the schemas, of the roles, of the types or in the extensions that the statement names.
 CREATE OR REPLACE FUNCTION reprieve.tables_within_v1(statement text, tag text) RETURNS oid[]
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
     SELECT ARRAY(
         SELECT c.oid FROM reprieve.tables t JOIN pg_class c ON c.oid = t.relid
-        JOIN reprieve.dropped_names(statement, CASE tag WHEN 'DROP SCHEMA' THEN 'schema' ELSE 'owned' END) AS n
-          ON CASE WHEN tag = 'DROP SCHEMA' THEN quote_ident(c.relnamespace::regnamespace::text) IN (n, lower(n)) OR c.relnamespace::regnamespace::text IN (n, lower(n))
-                  ELSE quote_ident(pg_get_userbyid(c.relowner)) IN (n, lower(n))
+        JOIN pg_namespace s ON s.oid = c.relnamespace
+        JOIN reprieve.dropped_names(statement, lower(substr(tag, 6))) AS n
+          ON CASE tag WHEN 'DROP SCHEMA' THEN s.nspname = reprieve.unquoted(n)
+                  WHEN 'DROP TYPE' THEN EXISTS (SELECT FROM pg_type y WHERE y.oid = c.reloftype
+                                                AND y.typname = reprieve.unquoted(substring(n FROM '("(?:[^"]|"")+"|[^."]+)$')))
+                  WHEN 'DROP EXTENSION' THEN EXISTS (SELECT FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid
+                                                     WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                                                       AND d.refclassid = 'pg_extension'::regclass AND x.extname = reprieve.unquoted(n))
+                  ELSE pg_get_userbyid(c.relowner) = reprieve.unquoted(n)
                        OR pg_get_userbyid(c.relowner) = CASE WHEN lower(n) = 'session_user' OR current_setting('role') = 'none' THEN session_user
                                                              ELSE current_setting('role') END
                           AND lower(n) IN ('current_user', 'session_user', 'current_role') END)
@@ -487,20 +504,24 @@ $$;
 DROP FUNCTION IF EXISTS reprieve.keep_v1(oid, text);
 CREATE OR REPLACE FUNCTION reprieve.keep_v1(relation oid, statement text, path text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET standard_conforming_strings = on AS $$
+DECLARE
+    stack text;
 BEGIN
-    IF current_query() !~* '\mdrop\s' OR relation <> ALL (reprieve.to_keep_v1(ARRAY[relation])) THEN
+    -- The third line is who called the statement that called this.
+    GET DIAGNOSTICS stack = PG_CONTEXT;
+    IF current_query() !~* '\mdrop\s' AND split_part(stack, chr(10), 3) !~ 'on_drop_start\(\)' OR relation <> ALL (reprieve.to_keep_v1(ARRAY[relation])) THEN
         RETURN;
     END IF;
     statement := left(statement, 2000);
     BEGIN
         PERFORM reprieve.keep_table(relation, statement, NULL);
-    EXCEPTION WHEN SQLSTATE 'RV001' OR query_canceled OR lock_not_available OR deadlock_detected THEN
+    EXCEPTION WHEN SQLSTATE 'RV001' OR query_canceled OR lock_not_available OR deadlock_detected OR serialization_failure THEN
         RAISE;
     WHEN OTHERS OR assert_failure THEN
         -- A function in an index that finds what it calls by the search path, or minds who runs it.
         PERFORM reprieve.keep_table(relation, statement, path);
     END;
-EXCEPTION WHEN SQLSTATE 'RV001' OR query_canceled OR lock_not_available OR deadlock_detected THEN
+EXCEPTION WHEN SQLSTATE 'RV001' OR query_canceled OR lock_not_available OR deadlock_detected OR serialization_failure THEN
     RAISE;
 WHEN OTHERS OR assert_failure THEN
     RAISE EXCEPTION 'the rows of table % could not be kept: %', reprieve.qualified(relation), SQLERRM

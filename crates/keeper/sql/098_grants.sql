@@ -54,8 +54,11 @@ BEGIN
             WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE INDEX', 'ALTER DOMAIN', 'CREATE RULE', 'CREATE POLICY', 'ALTER POLICY', 'CREATE FUNCTION',
                          'CREATE PROCEDURE') EXECUTE FUNCTION reprieve.on_ddl_start();
     END IF;
+    IF EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'reprieve_keep' AND NOT 'DROP TYPE' = ANY (evttags)) THEN
+        DROP EVENT TRIGGER reprieve_keep;
+    END IF;
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'reprieve_keep') THEN
-        CREATE EVENT TRIGGER reprieve_keep ON ddl_command_start WHEN TAG IN ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED')
+        CREATE EVENT TRIGGER reprieve_keep ON ddl_command_start WHEN TAG IN ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP TYPE', 'DROP EXTENSION')
             EXECUTE FUNCTION reprieve.on_drop_start();
     END IF;
 EXCEPTION WHEN insufficient_privilege THEN

@@ -185,8 +185,9 @@ BEGIN
 END $$;
 
 -- True if a text has a DELETE FROM a table of this name that has no condition, or one that is always true. A text that the ledger cut
--- off does not tell.
-CREATE OR REPLACE FUNCTION reprieve.is_unbounded(statement text, table_name text) RETURNS boolean
+-- off does not tell. With `hides` the condition may begin with ours: a DELETE from a table that is not marked yet is sent so.
+DROP FUNCTION IF EXISTS reprieve.is_unbounded(text, text);
+CREATE OR REPLACE FUNCTION reprieve.is_unbounded(statement text, table_name text, hides boolean) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
     words text[];
@@ -194,6 +195,8 @@ DECLARE
     at int;
     depth int;
     condition int;
+    asked text[];
+    ours int;
 BEGIN
     IF statement IS NULL OR length(statement) >= 2000 OR statement !~* '\mdelete\M' THEN
         RETURN false;
@@ -214,7 +217,12 @@ BEGIN
             depth := depth + CASE words[at] WHEN '(' THEN 1 WHEN ')' THEN -1 ELSE 0 END;
             condition := coalesce(condition, CASE WHEN depth = 0 AND words[at] = 'where' THEN at END);
         END LOOP;
-        IF condition IS NULL OR reprieve.truth(words[condition + 1 : at - 1]) THEN
+        asked := words[condition + 1 : at - 1];
+        ours := array_position(asked, 'deleted_at');
+        IF hides AND asked[ours - 1 : ours + 2] = ARRAY['.', 'deleted_at', 'is', 'null'] AND asked[1 : ours - 1] && ARRAY['(', 'not', 'or', 'and'] IS FALSE THEN
+            asked := asked[ours + 3 + (asked[ours + 3] IS NOT DISTINCT FROM 'and')::int : cardinality(asked)];
+        END IF;
+        IF condition IS NULL OR asked = '{}' OR reprieve.truth(asked) THEN
             RETURN true;
         END IF;
     END LOOP;

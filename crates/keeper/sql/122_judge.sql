@@ -84,8 +84,10 @@ CREATE OR REPLACE FUNCTION reprieve.took_all(relid oid, taken bigint) RETURNS bo
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     name text := (SELECT c.relname FROM pg_class c WHERE c.oid = relid);
+    hides boolean := EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = took_all.relid AND t.mode = 'mark');
 BEGIN
-    RETURN reprieve.is_unbounded(nullif(current_setting('reprieve.statement', true), ''), name) OR reprieve.is_unbounded(current_query(), name)
+    RETURN reprieve.is_unbounded(nullif(current_setting('reprieve.statement', true), ''), name, hides)
+        OR reprieve.is_unbounded(current_query(), name, hides)
         OR taken > coalesce(reprieve.setting('guards.small_table')::bigint, 100) AND reprieve.is_share(relid, taken, 95);
 END $$;
 
