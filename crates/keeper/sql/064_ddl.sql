@@ -177,7 +177,7 @@ BEGIN
         PERFORM reprieve.forget_kept(NULL);
     END IF;
     -- Our functions spell the names of what keys are compared with.
-    IF tg_tag ~ '^ALTER (TYPE|DOMAIN|EXTENSION|SCHEMA|FUNCTION|PROCEDURE|ROUTINE|OPERATOR|COLLATION)' AND current_query() ~* '\m(rename|schema)\M' THEN
+    IF tg_tag ~ '^ALTER (TYPE|DOMAIN|EXTENSION|SCHEMA|FUNCTION|PROCEDURE|ROUTINE|OPERATOR|COLLATION)' AND current_query() ~* '[[:<:]](rename|schema)[[:>:]]' THEN
         UPDATE reprieve.tables t SET signature = NULL WHERE t.mode = 'mark' AND t.signature IS DISTINCT FROM 'preparing';
         classes := NULL;
     END IF;

@@ -374,6 +374,35 @@ async fn a_drop_by_code_is_seen_or_noted() {
     );
 }
 
+/// Each of these drops one table with one row in it; none has the name in a place of its own, or the word DROP in what the client sends.
+#[tokio::test]
+async fn a_drop_is_kept_however_it_is_said() {
+    let database = shop("drop_said").await;
+    for (number, (setup, drop)) in [
+        ("CREATE TABLE app.o (id int PRIMARY KEY); CREATE FUNCTION go() RETURNS void LANGUAGE plpgsql AS 'BEGIN DROP TABLE app.o; END'", "SELECT go()"),
+        ("CREATE TABLE app.o (id int PRIMARY KEY); CREATE PROCEDURE run() LANGUAGE plpgsql AS $$BEGIN EXECUTE format('drop table app.%I', 'o'); END$$", "CALL run()"),
+        ("CREATE SCHEMA low; CREATE TABLE low.o (id int PRIMARY KEY)", "DROP SCHEMA \"low\" CASCADE"),
+        ("CREATE SCHEMA low; CREATE TABLE low.o (id int PRIMARY KEY)", "DROP SCHEMA IF EXISTS \"absent\", LOW CASCADE"),
+        ("CREATE SCHEMA low; CREATE TABLE low.o (id int PRIMARY KEY); SET quote_all_identifiers = on", "DROP SCHEMA low CASCADE"),
+        ("CREATE SCHEMA \"S q\"; CREATE TABLE \"S q\".o (id int PRIMARY KEY)", "DROP SCHEMA \"S q\" CASCADE"),
+        ("CREATE TYPE app.ct AS (id int); CREATE TABLE app.o OF app.ct (PRIMARY KEY (id))", "DROP TYPE app.ct CASCADE"),
+        ("CREATE EXTENSION hstore; CREATE TABLE app.o (id int PRIMARY KEY)", "ALTER EXTENSION hstore ADD TABLE app.o; DROP EXTENSION hstore CASCADE"),
+    ].into_iter().enumerate() {
+        database.run(setup).await;
+        let name = database.value("SELECT c.oid::regclass FROM pg_class c WHERE relname = 'o'").await;
+        database.run(&format!("SELECT reprieve.enable_v1('{name}'); INSERT INTO {name} VALUES ({number})")).await;
+        for statement in drop.split("; ") {
+            database.run(statement).await;
+        }
+        database.run("RESET quote_all_identifiers").await;
+        let kept = "SELECT string_agg(data::text, ' ') FROM reprieve.graveyard WHERE table_name = 'o' AND cause = 'drop'";
+        assert_eq!(database.value(kept).await, format!("{{{number}}}"), "{drop}");
+        database.run("DELETE FROM reprieve.graveyard WHERE table_name = 'o'").await;
+    }
+    let acts = "SELECT count(*) FROM reprieve.acts WHERE verb = 'drop not seen'";
+    assert_eq!(database.value(acts).await, "0");
+}
+
 #[tokio::test]
 async fn an_index_that_needs_a_search_path_or_its_owner() {
     let database = shop("drop_path").await;

@@ -171,3 +171,39 @@ async fn a_publication_of_all_tables_stops_nothing() {
         AND relreplident <> 'f' AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)";
     assert_eq!(database.rows(without).await, Vec::<String>::new());
 }
+
+/// Our functions spell the names of operators, functions and values: an INSERT must not fail because one has another name now.
+#[tokio::test]
+async fn keys_follow_what_they_are_made_with() {
+    let database = enabled(
+        "evict_renames",
+        "CREATE SCHEMA x; CREATE EXTENSION citext SCHEMA x; CREATE TYPE st AS ENUM ('active', 'old');
+         CREATE FUNCTION norm(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT lower($1)';
+         CREATE TABLE t (id int PRIMARY KEY, u int, s st, c x.citext UNIQUE);
+         CREATE UNIQUE INDEX ON t (u) WHERE s = 'active';",
+    )
+    .await;
+    for (number, change) in [
+        "ALTER TYPE st RENAME VALUE 'active' TO 'live'",
+        "ALTER TYPE st RENAME TO state",
+        "ALTER SCHEMA x RENAME TO y",
+        "ALTER EXTENSION citext SET SCHEMA public",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        database.run(change).await;
+        database
+            .run(&format!(
+                "INSERT INTO t VALUES ({number}, 1, 'old', 'c{number}'); UPDATE t SET u = u + 1"
+            ))
+            .await;
+        assert_eq!(
+            database
+                .value("SELECT count(*) FROM reprieve.check_v1()")
+                .await,
+            "0",
+            "{change}"
+        );
+    }
+}

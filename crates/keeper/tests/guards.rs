@@ -317,6 +317,15 @@ async fn a_delete_without_a_condition_is_told_by_its_text_and_by_what_it_took() 
             held(&session, &sql, "all rows of public.p").await;
         }
         held(&session, "DELETE FROM p", "all rows of public.p (200)").await;
+        if mode == "mark" {
+            // As it is sent while the table is not marked yet: the condition is ours.
+            for sql in [
+                "DELETE FROM p WHERE p.deleted_at IS NULL",
+                "DELETE FROM public.p AS x WHERE x.deleted_at IS NULL AND (true) RETURNING 1",
+            ] {
+                held(&session, sql, "all rows of public.p (200)").await;
+            }
+        }
         held(
             &session,
             "WITH gone AS (DELETE FROM public.p AS x RETURNING *) SELECT count(*) FROM gone",
