@@ -302,19 +302,25 @@ BEGIN
 END $$;
 
 -- BEFORE UPDATE of a row that was marked before and stays marked. ON CONFLICT DO UPDATE may have waited for the transaction that marked it, after
--- its INSERT had looked for tombstones: the client would lose what it wrote. Referential actions, and we, may write there.
+-- its INSERT had looked for tombstones: the client would lose what it wrote. WHERE CURRENT OF has no condition of ours. Referential actions, and
+-- we, may write there.
 CREATE OR REPLACE FUNCTION reprieve.met_tombstone() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     stack text;
     lines text[];
+    code text;
 BEGIN
     GET DIAGNOSTICS stack = PG_CONTEXT;
     lines := string_to_array(stack, chr(10));
-    IF reprieve.may_upsert(CASE WHEN cardinality(lines) = 1 THEN current_query()
-                                WHEN lines[2] LIKE 'SQL statement "%' THEN array_to_string(lines[2:], chr(10)) ELSE '' END) THEN
+    code := CASE WHEN cardinality(lines) = 1 THEN current_query()
+                 WHEN lines[2] LIKE 'SQL statement "%' THEN array_to_string(lines[2:], chr(10)) ELSE '' END;
+    IF reprieve.may_upsert(code) THEN
         RAISE EXCEPTION 'could not serialize access due to concurrent delete' USING ERRCODE = 'serialization_failure',
             DETAIL = 'The row was deleted while ON CONFLICT DO UPDATE waited for it.', HINT = 'The transaction might succeed if retried.';
+    ELSIF code ~* '[[:<:]]current[[:space:]]+of[[:>:]]' THEN
+        -- The cursor had the row before it was deleted.
+        RETURN NULL;
     END IF;
     RETURN NEW;
 END $$;
