@@ -412,12 +412,16 @@ BEGIN
         WHERE t.mode = 'mark' AND EXISTS (SELECT FROM pg_constraint x WHERE x.contype = 'f' AND x.confrelid = t.relid
                                           AND strpos(text, lower(x.conname)) > 0);
     END IF;
-    FOREACH relation IN ARRAY reprieve.named_in(text, tg_tag IN ('ALTER TABLE', 'CREATE INDEX')) LOOP
+    -- In the order in which PostgreSQL will lock them: first the table that is altered.
+    FOR relation IN SELECT c.oid FROM unnest(reprieve.named_in(text, tg_tag IN ('ALTER TABLE', 'CREATE INDEX'))) AS n(oid) JOIN pg_class c USING (oid)
+                    ORDER BY length(regexp_replace(text, '[[:<:]]' || regexp_replace(lower(c.relname), '([^[:alnum:]_])', '\\\1', 'g') || '[[:>:]].*', '')), c.oid LOOP
         IF unmarks THEN
             PERFORM reprieve.unmark(relation);
         END IF;
-        -- What another transaction is deleting is there for the statement until it waits for the lock: so that is waited for first.
-        IF (judges OR columns) AND text !~ '\mconcurrently\M' AND EXISTS (SELECT FROM reprieve.tables t WHERE t.relid = relation AND t.mode = 'mark') THEN
+        -- What another transaction is deleting is there for the statement until it waits for the lock: so that is waited for first. A foreign key
+        -- may lead from a table that is not marked to one that is.
+        IF (judges OR columns) AND text !~ '\m(concurrently|validate)\M' AND (alters OR EXISTS (
+               SELECT FROM reprieve.tables t WHERE t.relid = relation AND t.mode = 'mark')) THEN
             EXECUTE format('LOCK TABLE %s IN %s MODE', reprieve.qualified(relation), CASE WHEN alters THEN 'SHARE ROW EXCLUSIVE' ELSE 'SHARE' END);
         END IF;
         IF judges THEN

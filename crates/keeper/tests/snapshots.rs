@@ -18,6 +18,9 @@ const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t 
 
 const MARK: &str = "UPDATE t SET deleted_at = now(), deletion_id = (SELECT reprieve.begin_deletion_v1('DELETE')) WHERE deleted_at IS NULL AND id = ";
 
+/// Whether anybody has committed is asked of the whole cluster: one test at a time.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// A transaction that has its snapshot.
 async fn begun(db: &Database, isolation: &str) -> Client {
     let session = db.session().await;
@@ -40,6 +43,7 @@ async fn refused(session: &Client, sql: &str) -> String {
 
 #[tokio::test]
 async fn no_deleted_row_comes_back_to_life_as_marking_ends() {
+    let _alone = ALONE.lock().await;
     let ends = [
         "CREATE FUNCTION f() RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT count(*) FROM t); END'; SELECT reprieve.after_ddl_v1()",
         "CREATE RULE r AS ON INSERT TO t DO ALSO SELECT 1; SELECT reprieve.after_ddl_v1()",
@@ -93,6 +97,7 @@ async fn no_deleted_row_comes_back_to_life_as_marking_ends() {
 
 #[tokio::test]
 async fn truncate_takes_no_row_that_it_cannot_keep() {
+    let _alone = ALONE.lock().await;
     for (number, mode) in ["mark", "bin"].iter().enumerate() {
         let db = database(
             &format!("snapshots_truncate_{number}"),
