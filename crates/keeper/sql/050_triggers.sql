@@ -313,6 +313,9 @@ DECLARE
 BEGIN
     GET DIAGNOSTICS stack = PG_CONTEXT;
     lines := string_to_array(stack, chr(10));
+    IF lines[2] LIKE 'SQL statement "UPDATE ONLY %' THEN
+        RETURN NEW; -- A referential action, of many rows perhaps.
+    END IF;
     code := CASE WHEN cardinality(lines) = 1 THEN current_query()
                  WHEN lines[2] LIKE 'SQL statement "%' THEN array_to_string(lines[2:], chr(10)) ELSE '' END;
     IF reprieve.may_upsert(code) THEN

@@ -386,6 +386,12 @@ DECLARE
                       OR alters AND text ~ '\madd\M' AND reprieve.domains_in(text) <> '{}';
     relation oid;
     types oid[];
+    -- As strong as PostgreSQL's own: a weaker one that becomes stronger would deadlock with who reads the table and then writes to it. To add
+    -- a foreign key, and nothing else, takes no more of both its tables.
+    lock text := CASE WHEN NOT alters THEN 'SHARE'
+                      WHEN text ~ '\mforeign\s+key\M' AND regexp_replace(text, '\mon\s+(?:delete|update)\s+set\s+(?:null|default)\M', '', 'g')
+                           !~ '\m(unique|primary|check|null|exclude|type|drop|column|default|alter\s+(?!table\M))\M' THEN 'SHARE ROW EXCLUSIVE'
+                      ELSE 'ACCESS EXCLUSIVE' END;
 BEGIN
     IF NOT (unmarks OR columns OR judges) OR NOT reprieve.may_follow() THEN
         RETURN;
@@ -422,8 +428,9 @@ BEGIN
         -- may lead from a table that is not marked to one that is.
         IF (judges OR columns) AND text !~ '\m(concurrently|validate)\M' AND (alters OR EXISTS (
                SELECT FROM reprieve.tables t WHERE t.relid = relation AND t.mode = 'mark')) THEN
-            EXECUTE format('LOCK TABLE %s IN %s MODE', reprieve.qualified(relation), CASE WHEN alters THEN 'SHARE ROW EXCLUSIVE' ELSE 'SHARE' END);
+            EXECUTE format('LOCK TABLE %s IN %s MODE', reprieve.qualified(relation), lock);
         END IF;
+        lock := CASE WHEN alters THEN 'SHARE ROW EXCLUSIVE' ELSE lock END;
         IF judges THEN
             PERFORM reprieve.clear_tombstones(relation);
         END IF;
