@@ -323,6 +323,18 @@ BEGIN
     VALUES ('truncate discarded', reprieve.qualified(relid), jsonb_build_object('deletion', id, 'rows', live, 'tombstones', buried));
 END $$;
 
+-- Notes that a table is emptied whose rows are kept as an old snapshot shows them: PostgreSQL takes those, too, that were committed since. To
+-- fail would be to fail nearly always: sidecars commit, and other databases.
+CREATE OR REPLACE FUNCTION reprieve.note_old_snapshot(verb text, relid oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF reprieve.misses_commits() THEN
+        INSERT INTO reprieve.acts (verb, target, result)
+        VALUES (note_old_snapshot.verb || ' by an old snapshot', reprieve.qualified(relid),
+                jsonb_build_object('isolation', current_setting('transaction_isolation'), 'not kept', 'rows that were committed since the transaction began'));
+    END IF;
+END $$;
+
 -- True if the snapshot of this transaction may not show what others have committed before it locked a table, as above READ COMMITTED. Those
 -- that still run have not written to that table.
 CREATE OR REPLACE FUNCTION reprieve.misses_commits() RETURNS boolean
@@ -364,12 +376,8 @@ BEGIN
     IF NOT reprieve.truncate_fits(TG_RELID, source) THEN
         PERFORM reprieve.discard(TG_RELID, marked, source), reprieve.end_read(TG_RELID);
         RETURN NULL;
-    ELSIF reprieve.misses_commits() THEN
-        RAISE EXCEPTION 'could not serialize access due to concurrent update' USING ERRCODE = 'serialization_failure',
-            DETAIL = format('Table %s may have rows that this transaction does not see: TRUNCATE would take them, and nobody could bring them back.',
-                            reprieve.qualified(TG_RELID)),
-            HINT = 'Try again, or use isolation level READ COMMITTED.';
     END IF;
+    PERFORM reprieve.note_old_snapshot('truncate', TG_RELID);
     EXECUTE format('SELECT count(*) FROM %s o%s', source,
                    CASE WHEN marked THEN ' WHERE o.deletion_id IS NULL' ELSE '' END) INTO taken;
     IF taken > 0 THEN

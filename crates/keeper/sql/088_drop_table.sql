@@ -363,10 +363,8 @@ DECLARE
 BEGIN
     PERFORM reprieve.forget_kept(ARRAY[relid]);
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', label);
-    IF policy <> 'allow' AND reprieve.misses_commits() THEN
-        RAISE EXCEPTION 'could not serialize access due to concurrent update' USING ERRCODE = 'serialization_failure',
-            DETAIL = format('Table %s may have rows that this transaction does not see: DROP would take them, and nobody could bring them back.', label),
-            HINT = 'Try again, or use isolation level READ COMMITTED.';
+    IF policy <> 'allow' THEN
+        PERFORM reprieve.note_old_snapshot('drop', relid);
     END IF;
     source := reprieve.read_source(relid, path);
     EXECUTE format('SELECT count(*) FROM %s o WHERE %s', source, reprieve.live_sql(relid, 'o')) INTO live;
