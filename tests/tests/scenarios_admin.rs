@@ -401,6 +401,17 @@ fn a_do_block_ends_the_marking_of_small_tables() {
     app.run("ROLLBACK");
     assert_eq!(admin.value(mode), "mark: marking is exact here");
     assert_eq!(app.run("SELECT id FROM p"), ["2"]);
+    app.run("BEGIN; SAVEPOINT a");
+    app.run(block);
+    app.run("ROLLBACK TO a");
+    assert_eq!(app.run("SELECT id FROM p"), ["2"], "marked again");
+    assert_eq!(app.command("DELETE FROM p"), "DELETE 1");
+    let marks = "SELECT count(*) FROM p WHERE deleted_at IS NOT NULL";
+    app.run("COMMIT");
+    let mut behind = SHOP.cluster.superuser("block");
+    assert_eq!(behind.value(marks), "2", "a mark");
+    let newest = last_deletion(&mut admin);
+    admin.run(&format!("UNDELETE DELETION {newest}"));
 
     app.run(block);
     assert_eq!(admin.value(mode), "bin: a DO block has named it");

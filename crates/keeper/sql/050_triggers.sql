@@ -313,8 +313,8 @@ DECLARE
 BEGIN
     GET DIAGNOSTICS stack = PG_CONTEXT;
     lines := string_to_array(stack, chr(10));
-    IF lines[2] LIKE 'SQL statement "UPDATE ONLY %' THEN
-        RETURN NEW; -- A referential action, of many rows perhaps.
+    IF lines[2] LIKE 'SQL statement "UPDATE ONLY %' OR lines[3] LIKE '% reprieve.%(%' THEN
+        RETURN NEW; -- A referential action, of many rows perhaps, or a function of ours.
     END IF;
     code := CASE WHEN cardinality(lines) = 1 THEN current_query()
                  WHEN lines[2] LIKE 'SQL statement "%' THEN array_to_string(lines[2:], chr(10)) ELSE '' END;
@@ -412,8 +412,8 @@ $$;
 --
 -- A live row that holds the key may be about to be marked. ON CONFLICT DO UPDATE is going to lock it anyway: it is locked here already,
 -- as strongly as PostgreSQL will, so that two of them cannot wait for each other. Otherwise PostgreSQL waits for the other transaction,
--- whatever that has changed of the row, and locks nothing: so the lock that waits is given back, by ending a subtransaction. Rows that nobody has touched need no lock, and for
--- those that are only locked PostgreSQL does not wait.
+-- whatever that has changed of the row, and locks nothing: so the lock that waits is given back, by ending a subtransaction. Rows that
+-- nobody has touched need no lock, and for those that are only locked PostgreSQL does not wait.
 CREATE OR REPLACE FUNCTION reprieve.ensure_evict(relid oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
